@@ -1,0 +1,171 @@
+"""Files that are either whole or absent: atomic writes, directories staged beside their place, manifest last.
+
+An artefact (a prepared dataset, for example) is a directory with a `manifest.json` that lists every file with its
+size and SHA-256. The manifest is written last and the directory is moved into place in one rename, so its presence
+proves completeness.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from syncrec.errors import ArtifactError
+
+__all__ = [
+    "MANIFEST_NAME",
+    "file_checksum",
+    "open_manifest",
+    "read_json",
+    "staged_directory",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+    "write_text",
+]
+
+MANIFEST_NAME = "manifest.json"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step; a crash leaves the old file or the new one, never a mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON; NaN and infinity are refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The JSON value in `path`.
+
+    Raises:
+        ArtifactError: the file is missing or no JSON; `what` names it for the user.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file ({what})") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path}: {what} is damaged: {error}") from None
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def staged_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary directory beside `target` that becomes `target` when the block ends without an error.
+
+    After an error nothing is left behind, and an old `target` is untouched.
+
+    Raises:
+        ArtifactError: `target` exists and `overwrite` is false, or it is not an artefact of ours.
+    """
+    _check_target(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.partial-"))
+    try:
+        yield stage
+        stage.chmod(0o777 & ~_umask())
+        _move_into_place(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ArtifactError(f"{target}: exists and is no directory; choose another --out")
+    if not any(target.iterdir()):
+        return
+    if not overwrite:
+        raise ArtifactError(f"{target}: exists already; choose another --out, or replace it with --overwrite")
+    if not (target / MANIFEST_NAME).exists():
+        raise ArtifactError(f"{target}: holds other files and will not be replaced; choose another --out")
+
+
+def _move_into_place(stage: Path, target: Path) -> None:
+    if not target.exists():
+        stage.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old-"))
+    target.rename(old / "old")
+    stage.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(directory: Path, kind: str, schema_version: int, content: dict[str, Any]) -> None:
+    """Write the manifest of `directory`: `content` plus kind, version, and size and checksum of every file."""
+    files = {
+        str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+    head = {"kind": kind, "schema_version": schema_version}
+    write_json(directory / MANIFEST_NAME, {**head, **content, "files": files})
+
+
+def open_manifest(directory: Path, kind: str, schema_version: int) -> dict[str, Any]:
+    """The manifest of `directory` after every file in it was checked.
+
+    Raises:
+        ArtifactError: no directory, no manifest (half-written), another kind or version, or a file that is
+            missing or differs from its checksum.
+    """
+    if not directory.is_dir():
+        raise ArtifactError(f"{directory}: no such {kind}")
+    if not (directory / MANIFEST_NAME).exists():
+        raise ArtifactError(f"{directory}: no {MANIFEST_NAME}: not a {kind}, or one that was never finished")
+    manifest: dict[str, Any] = read_json(directory / MANIFEST_NAME, f"manifest of a {kind}")
+    found = (manifest.get("kind"), manifest.get("schema_version"))
+    if found != (kind, schema_version):
+        raise ArtifactError(
+            f"{directory}: is a {found[0]} of schema version {found[1]}; this syncrec reads a {kind} of schema "
+            f"version {schema_version}; make it again"
+        )
+    for name, expected in manifest["files"].items():
+        _check_file(directory / name, expected, kind)
+    return manifest
+
+
+def _check_file(path: Path, expected: dict[str, Any], kind: str) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: missing; the {kind} is damaged, make it again")
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise ArtifactError(f"{path}: {size} bytes where the manifest says {expected['bytes']}; make the {kind} again")
+    if file_checksum(path) != expected["sha256"]:
+        raise ArtifactError(f"{path}: altered since it was written (checksum differs); make the {kind} again")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,253 @@
+"""Typed, frozen settings: TOML in, everything checked at once, dumped beside every result.
+
+A configuration file has one table a section (`[model]`, `[loss]`, `[transfer]`, `[training]`). `config_keys` lists
+every key with its default and meaning; unknown keys are refused with the nearest known one.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from syncrec.errors import ConfigError, nearest_names
+
+__all__ = [
+    "Config",
+    "LossConfig",
+    "ModelConfig",
+    "PrepareConfig",
+    "TrainingConfig",
+    "TransferConfig",
+    "config_keys",
+    "dump_toml",
+    "load_config",
+    "parse_settings",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class PrepareConfig(_Section):
+    """How a raw log becomes a dataset."""
+
+    min_user_interactions: int = Field(5, ge=1, description="drop users with fewer events (iterated, k-core)")
+    min_item_interactions: int = Field(1, ge=1, description="drop items with fewer events (iterated, k-core)")
+    min_user_domains: int = Field(1, ge=1, description="drop users seen in fewer domains")
+    max_history: int | None = Field(None, ge=3, description="keep a user's last n events only; none keeps all")
+    drop_repeats: bool = Field(False, description="drop an event that repeats the user's event just before it")
+    ties: Literal["input", "shuffle"] = Field(
+        "input",
+        description="order of a user's events with equal time: as in the input, or shuffled by `seed`",
+    )
+    split: Literal["leave-one-out", "temporal"] = Field(
+        "leave-one-out", description="last event test and last but one validation, or by time"
+    )
+    validation_from: str | None = Field(
+        None,
+        description="temporal split: ISO date, epoch seconds, or a fraction of the events (0.8) in time order",
+    )
+    test_from: str | None = Field(None, description="temporal split: likewise; events from here on are the test part")
+    bad_rows: Literal["refuse", "skip"] = Field(
+        "refuse", description="stop at the first bad row, or write bad rows to a rejects file and go on"
+    )
+    seed: int = Field(0, ge=0, description="seed of `ties = shuffle`")
+
+
+class ModelConfig(_Section):
+    """The network. Letters as in model.md: K = num_experts, j = num_cross_experts, T = max_length."""
+
+    name: str = Field("syncrec", description="a registered model; `syncrec models` lists them")
+    dim: int = Field(64, ge=4, description="size of embeddings and expert outputs")
+    num_layers: int = Field(1, ge=1, description="Transformer blocks in each expert")
+    num_heads: int = Field(2, ge=1, description="attention heads; divides dim")
+    feedforward_multiplier: float = Field(2.0, gt=0, description="hidden size of feed-forward parts, times dim")
+    num_experts: int = Field(4, ge=2, description="K: sequential experts, each with its own parameters (M3)")
+    num_cross_experts: int = Field(2, ge=1, description="j: the first j experts are cross experts (M3)")
+    max_length: int = Field(50, ge=1, description="T: events of a history the model sees, the latest ones")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout after embedding, attention, feed-forward and tower")
+    score: Literal["dot", "cosine"] = Field("cosine", description="inner product (M7), or cosine over temperature")
+    temperature: float = Field(0.1, gt=0, description="divides cosine scores; without effect on dot scores")
+    separate_experts: bool = Field(
+        True,
+        description="ACMoE (M5): cross experts learn from the cross loss alone, single experts from the single",
+    )
+    stop_gradient: bool = Field(
+        True,
+        description="stop-gradient (M5) on what a task reads from the other's experts; needs separate_experts",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelConfig":
+        if self.dim % self.num_heads:
+            raise ValueError(f"dim must be a multiple of num_heads, got {self.dim} and {self.num_heads}")
+        if self.num_cross_experts >= self.num_experts:
+            raise ValueError(
+                f"num_cross_experts must be below num_experts, got {self.num_cross_experts} and {self.num_experts}"
+            )
+        return self
+
+
+class LossConfig(_Section):
+    """The next-item loss, always against items of the target's own domain."""
+
+    kind: Literal["full", "sampled", "bce", "gbce"] = Field(
+        "full", description="full softmax, sampled softmax with log-Q correction, BCE, or gBCE"
+    )
+    num_negatives: int = Field(
+        1024, ge=1, description="sampled: negatives a domain, shared in the batch; bce and gbce: a target"
+    )
+    negatives: Literal["uniform", "popularity"] = Field("uniform", description="how negatives are drawn")
+    gbce_calibration: float = Field(0.75, ge=0, le=1, description="t of gBCE; 0 is BCE")
+    single_weight: float = Field(1.0, ge=0, description="a of (M12): weight of the single loss")
+    mutual_information_weight: float = Field(0.1, ge=0, description="b of (M12): weight of SC-MIM; 0 turns it off")
+
+
+class TransferConfig(_Section):
+    """Loss correction by the negative transfer gap, LC-NTG (M8)-(M10)."""
+
+    correction: bool = Field(True, description="weigh the cross losses of the domains (M10); off: weight 1 each")
+    alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9)")
+    beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9)")
+    temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10)")
+
+
+class TrainingConfig(_Section):
+    """The loop."""
+
+    epochs: int = Field(40, ge=1, description="passes over the training data at most")
+    batch_size: int = Field(128, ge=1, description="users a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW; not on biases and norms")
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate after the warm-up")
+    gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    patience: int = Field(10, ge=1, description="epochs without a better validation metric before stopping")
+    monitor: Literal["mrr", "ndcg@10", "hr@10"] = Field("mrr", description="validation metric, mean over domains")
+    monitor_answer: Literal["fused", "cross", "single"] = Field("fused", description="the answer it is taken of")
+    validate_every: int = Field(1, ge=1, description="epochs between validations")
+    seed: int = Field(0, ge=0, description="of weights, order, negatives and dropout")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 autocast where the device computes it natively"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: every core this process may use")
+    checkpoint_every_steps: int = Field(0, ge=0, description="steps between checkpoints inside an epoch; 0: none")
+
+
+class Config(_Section):
+    """All settings of a training run."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    transfer: TransferConfig = Field(default_factory=TransferConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+
+SectionT = TypeVar("SectionT", bound=BaseModel)
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
+    """The configuration of a TOML file, then `extra`, then `section.key=value` overrides; later ones win.
+
+    Raises:
+        ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once.
+    """
+    values = _read_toml(path) if path else {}
+    for section, entries in (extra or {}).items():
+        values.setdefault(section, {}).update(entries)
+    for override in overrides:
+        section, key, value = _parse_override(override)
+        values.setdefault(section, {})[key] = value
+    return parse_settings(Config, values, str(path) if path else "settings")
+
+
+def parse_settings(schema: type[SectionT], values: Mapping[str, Any], where: str) -> SectionT:
+    """`values` as `schema`.
+
+    Raises:
+        ConfigError: every fault at once, each as `section.key must ..., got ...`.
+    """
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        faults = "; ".join(_fault(schema, e) for e in error.errors())
+        raise ConfigError(f"{faults} ({where})") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _parse_override(text: str) -> tuple[str, str, Any]:
+    name, equals, raw = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(f"--set takes section.key=value, got {text!r}; for example --set training.epochs=20")
+    try:
+        return section, key, tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return section, key, raw.strip()
+
+
+def _fault(schema: type[BaseModel], error: Any) -> str:
+    place = [str(p) for p in error["loc"]]
+    name = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {name!r}{_nearest_key(schema, place)}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{name + ': ' if name else ''}{message}"
+    message = message.removeprefix("Input ").replace("should be", "must be")
+    return f"{name} {message}, got {error['input']!r}"
+
+
+def _nearest_key(schema: type[BaseModel], place: Sequence[str]) -> str:
+    keys = [key for key, _, _ in config_keys(schema)]
+    sections = list(schema.model_fields)
+    near = nearest_names(place[-1], [k.rpartition(".")[2] for k in keys] + sections, limit=1)
+    full = [k for k in keys if near and k.rpartition(".")[2] == near[0]] or near
+    return f"; did you mean {full[0]!r}?" if full else f"; known here: {', '.join(sections)}"
+
+
+def config_keys(schema: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(`section.key`, default, meaning) of every setting of `schema`."""
+    for name, field in schema.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from config_keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.default, field.description or ""
+
+
+def dump_toml(config: BaseModel) -> str:
+    """`config` as TOML that `load_config` reads back to an equal value; keys set to none are left out."""
+    lines: list[str] = []
+    for section, values in config.model_dump().items():
+        lines += [
+            f"[{section}]",
+            *(f"{k} = {_toml_value(v)}" for k, v in values.items() if v is not None),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)

@@ -1,0 +1,1 @@
+"""Ranks, metrics and protocols; results as files. Knows no model and no torch."""

@@ -1,0 +1,1 @@
+"""Next-item losses, transfer gap and loss correction, mutual information."""

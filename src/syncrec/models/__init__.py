@@ -1,0 +1,1 @@
+"""Recommenders behind one small interface, one file a model, and their registry."""
