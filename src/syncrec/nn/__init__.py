@@ -1,1 +1,1 @@
-"""Building blocks of networks: embeddings, attention over packed sequences, experts, gates, towers. Knows torch only."""
+"""Building blocks: embeddings, attention over packed sequences, experts, gates, towers. Knows only torch."""
