@@ -88,7 +88,7 @@ def _expected(num_eligible: IntArray, num_above: IntArray, num_negatives: int) -
     gains = chances / np.log2(2.0 + np.arange(max(CUTOFFS)))
     hits = {f"hr@{k}": np.minimum(chances[:, :k].sum(axis=1), 1.0) for k in CUTOFFS}
     discounted = {f"ndcg@{k}": np.minimum(gains[:, :k].sum(axis=1), 1.0) for k in CUTOFFS}
-    return {**hits, **discounted, "mrr": _expected_reciprocal_rank(num_eligible, num_above, drawn)}
+    return {**hits, **discounted, "mrr": _expected_reciprocal_rank(num_eligible, num_above, drawn, chances)}
 
 
 def _rank_chances(num_eligible: IntArray, num_above: IntArray, drawn: IntArray, depth: int) -> FloatArray:
@@ -99,15 +99,20 @@ def _rank_chances(num_eligible: IntArray, num_above: IntArray, drawn: IntArray, 
     return np.exp(log_chance)
 
 
-def _expected_reciprocal_rank(num_eligible: IntArray, num_above: IntArray, drawn: IntArray) -> FloatArray:
-    """E[1 / (1 + X)] in closed form.
+def _expected_reciprocal_rank(
+    num_eligible: IntArray, num_above: IntArray, drawn: IntArray, chances: FloatArray
+) -> FloatArray:
+    """E[1 / (1 + X)]: summed where `chances` hold every possible X, else in closed form.
 
     C(K, x) / (x + 1) = C(K+1, x+1) / (K+1) turns the sum into one over Hypergeometric(M+1, K+1, n+1) without its
-    term at zero: (M+1) / ((n+1)(K+1)) * (1 - C(M-K, n+1) / C(M+1, n+1)).
+    term at zero: (M+1) / ((n+1)(K+1)) * (1 - C(M-K, n+1) / C(M+1, n+1)). For few K and large M that difference loses
+    digits, and the sum does not.
     """
     total, above, n = (a.astype(np.float64) for a in (num_eligible, num_above, drawn))
     none_above = np.exp(_log_choose(total - above, n + 1) - _log_choose(total + 1, n + 1))
-    return (total + 1) / ((n + 1) * (above + 1)) * (1.0 - none_above)
+    closed = (total + 1) / ((n + 1) * (above + 1)) * (1.0 - none_above)
+    summed = (chances / np.arange(1, chances.shape[1] + 1)).sum(axis=1)
+    return np.minimum(np.where(num_above < chances.shape[1], summed, closed), 1.0)
 
 
 def _log_choose(n: FloatArray, k: FloatArray | IntArray) -> FloatArray:

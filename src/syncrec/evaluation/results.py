@@ -212,8 +212,11 @@ def _optional_array(numbers: list[int] | None) -> IntArray | None:
 
 def _check(result: EvaluationResult) -> None:
     num_queries = len(result.users)
-    arrays = [result.query_domains, *(entry.ranks for entry in result.answers.values())]
-    if any(len(array) != num_queries for array in arrays):
+    per_answer = [array for entry in result.answers.values() for array in (entry.ranks, entry.num_above)]
+    arrays = [result.query_domains, result.num_eligible, *per_answer]
+    if any(array is not None and len(array) != num_queries for array in arrays):
         raise ValueError(f"not every array has one entry for each of the {num_queries} queries")
+    if not all(0 <= number < len(result.domains) for number in result.query_domains):
+        raise ValueError(f"a domain number outside 0..{len(result.domains) - 1}")
     if any(not np.all(entry.ranks >= 1) for entry in result.answers.values()):
         raise ValueError("a rank is no number of at least 1")
