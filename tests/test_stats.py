@@ -1,0 +1,169 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, ttest_rel
+
+from syncrec.stats import (
+    PairedSample,
+    holm_correction,
+    paired_bootstrap,
+    paired_permutation_test,
+    wilson_interval,
+)
+
+
+def normal_sample(num_units=400, shift=0.1, seed=0, **labels):
+    rng = np.random.default_rng(seed)
+    baseline = rng.normal(1.0, 0.5, num_units)
+    return PairedSample(baseline + rng.normal(shift, 0.3, num_units), baseline, **labels)
+
+
+def test_estimates_are_differences_of_means():
+    sample = PairedSample(np.array([1.0, 2.0, 6.0]), np.array([1.0, 1.0, 4.0]))
+    found = paired_bootstrap(sample, seed=0, num_resamples=10)
+    assert found.absolute.estimate == pytest.approx(9 / 3 - 6 / 3)
+    assert found.relative.estimate == pytest.approx(9 / 6 - 1)
+
+
+def test_interval_of_a_large_sample_equals_the_normal_one():
+    sample = normal_sample()
+    difference = sample.candidate - sample.baseline
+    half = 1.96 * difference.std() / np.sqrt(400)
+    found = paired_bootstrap(sample, seed=1, num_resamples=8000).absolute
+    assert found.low == pytest.approx(difference.mean() - half, abs=0.06 * half)
+    assert found.high == pytest.approx(difference.mean() + half, abs=0.06 * half)
+
+
+def test_bootstrap_ends_equal_those_of_every_possible_resample():
+    candidate, baseline = np.array([1.0, 0.0, 0.5]), np.array([0.5, 0.5, 0.25])
+    every = [
+        (
+            candidate[list(pick)].mean() - baseline[list(pick)].mean(),
+            candidate[list(pick)].sum() / baseline[list(pick)].sum() - 1,
+        )
+        for pick in product(range(3), repeat=3)
+    ]
+    found = paired_bootstrap(PairedSample(candidate, baseline), seed=0, num_resamples=20_000, confidence=0.8)
+    for column, interval in enumerate(found):
+        low, high = np.quantile([e[column] for e in every], [0.1, 0.9], method="inverted_cdf")
+        assert (interval.low, interval.high) == pytest.approx((low, high))
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    covered = 0
+    for seed in range(200):
+        absolute = paired_bootstrap(normal_sample(60, seed=seed), seed=seed, num_resamples=200).absolute
+        covered += absolute.low <= 0.1 <= absolute.high
+    assert binomtest(covered, 200, 0.95).pvalue > 0.001
+
+
+def test_copies_of_a_users_queries_add_no_certainty():
+    base = normal_sample(100)
+    copies = PairedSample(np.tile(base.candidate, 4), np.tile(base.baseline, 4), clusters=np.tile(np.arange(100), 4))
+    single = paired_bootstrap(base, seed=0)
+    clustered = paired_bootstrap(copies, seed=0)
+    assert clustered.absolute == pytest.approx(single.absolute)
+    assert paired_permutation_test(copies, seed=0) == paired_permutation_test(base, seed=0)
+
+
+def test_strata_weigh_the_same_whatever_their_size():
+    sample = PairedSample(np.array([1.0, 1, 1, 0.5]), np.array([0.5, 0.5, 0.5, 1]), strata=np.array([7, 7, 7, 9]))
+    found = paired_bootstrap(sample, seed=0, num_resamples=20)
+    assert found.absolute.estimate == pytest.approx(1 / 2 * (1 / 2 - 1 / 2))
+    assert found.relative.estimate == pytest.approx(0)
+
+
+def test_variance_between_seeds_widens_the_interval():
+    base = normal_sample(400)
+    shifts = np.array([-0.5, 0.0, 0.5])[:, None]
+    many = PairedSample(base.candidate + shifts, np.tile(base.baseline, (3, 1)))
+    narrow, wide = (paired_bootstrap(s, seed=0).absolute for s in (base, many))
+    assert narrow.estimate == pytest.approx(wide.estimate)
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+
+
+def test_repetitions_that_are_equal_change_nothing_but_noise():
+    base = normal_sample(200)
+    same = PairedSample(np.tile(base.candidate, (3, 1)), np.tile(base.baseline, (3, 1)))
+    assert paired_bootstrap(same, seed=0).absolute == pytest.approx(paired_bootstrap(base, seed=0).absolute, abs=0.01)
+
+
+def test_baseline_of_zero_gives_an_infinite_relative_difference_and_no_nan():
+    found = paired_bootstrap(PairedSample(np.array([0.0, 1.0]), np.zeros(2)), seed=0, num_resamples=50)
+    assert found.relative == (np.inf, 0, np.inf)
+    assert paired_bootstrap(PairedSample(np.zeros(2), np.zeros(2)), seed=0).relative == (0, 0, 0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+def test_swapping_the_treatments_mirrors_the_difference(pairs):
+    a, b = np.array(pairs).T.copy()
+    forward = paired_bootstrap(PairedSample(a, b), seed=0, num_resamples=39).absolute
+    backward = paired_bootstrap(PairedSample(b, a), seed=0, num_resamples=39).absolute
+    assert forward == pytest.approx((-backward.estimate, -backward.high, -backward.low))
+    assert paired_permutation_test(PairedSample(a, b), seed=0, num_permutations=50) == paired_permutation_test(
+        PairedSample(b, a), seed=0, num_permutations=50
+    )
+
+
+def test_permutation_p_value_equals_that_of_every_flip():
+    difference = np.array([0.4, -0.1, 0.3, 0.2, 0.25, -0.05])
+    sums = [abs(np.dot(signs, difference)) for signs in product([-1, 1], repeat=6)]
+    exact = np.mean(np.array(sums) >= abs(difference.sum()) - 1e-12)
+    found = paired_permutation_test(PairedSample(difference, np.zeros(6)), seed=0, num_permutations=100_000)
+    assert found == pytest.approx(exact, abs=0.005)
+
+
+def test_permutation_p_value_is_close_to_the_t_test_of_a_large_sample():
+    sample = normal_sample(300, shift=0.03, seed=4)
+    expected = ttest_rel(sample.candidate, sample.baseline).pvalue
+    assert paired_permutation_test(sample, seed=0) == pytest.approx(expected, abs=0.015)
+
+
+def test_no_difference_has_p_value_one():
+    assert paired_permutation_test(PairedSample(np.ones(9), np.ones(9)), seed=0) == 1
+
+
+def test_same_seed_gives_the_same_interval_and_p_value():
+    sample = normal_sample(50)
+    assert paired_bootstrap(sample, seed=3) == paired_bootstrap(sample, seed=3)
+    assert paired_bootstrap(sample, seed=3) != paired_bootstrap(sample, seed=4)
+    assert paired_permutation_test(sample, seed=3) == paired_permutation_test(sample, seed=3)
+
+
+@pytest.mark.parametrize(("left", "right"), [(3, 4), (0, 0)])
+def test_unpaired_or_empty_values_are_refused(left, right):
+    with pytest.raises(ValueError, match="paired values of shapes"):
+        PairedSample(np.zeros(left), np.zeros(right))
+
+
+@given(st.integers(0, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.99))
+def test_wilson_interval_equals_scipys(counts, confidence):
+    successes, trials = counts
+    found = wilson_interval(successes, trials, confidence)
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
+    if trials:
+        expected = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_wilson_interval_of_more_successes_than_trials_is_refused():
+    with pytest.raises(ValueError, match=r"within 0\.\.3, got 4"):
+        wilson_interval(4, 3)
+
+
+def test_holm_correction_by_hand():
+    assert holm_correction([0.01, 0.04, 0.03]) == pytest.approx([3 * 0.01, 2 * 0.03, 2 * 0.03])
+    assert holm_correction([0.6, 0.5]) == [1, 1]
+    assert holm_correction([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_rejects_as_its_step_down_procedure_does(p_values):
+    corrected = holm_correction(p_values)
+    rejected, remaining = set(), sorted(range(len(p_values)), key=lambda i: p_values[i])
+    while remaining and p_values[remaining[0]] * len(remaining) <= 0.05:
+        rejected.add(remaining.pop(0))
+    assert {i for i, p in enumerate(corrected) if p <= 0.05} == rejected
