@@ -1,8 +1,9 @@
 """Ranks, metrics and protocols; results as files. Knows no model and no torch."""
 
+from syncrec.evaluation.comparison import Comparison, Contestant, Difference, compare
 from syncrec.evaluation.evaluate import evaluate, full_ranks
 from syncrec.evaluation.fusion import FUSION_GRID, choose_fusion_weights
-from syncrec.evaluation.metrics import METRICS, Summary, metric_values, summarise
+from syncrec.evaluation.metrics import METRICS, Summary, all_metrics, metric_values, summarise
 from syncrec.evaluation.protocols import PROTOCOLS, EvaluationProtocol, find_protocol
 from syncrec.evaluation.ranking import Scorer
 from syncrec.evaluation.results import AnswerRanks, EvaluationResult, Provenance, load_result, save_result, versions
@@ -12,12 +13,17 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "AnswerRanks",
+    "Comparison",
+    "Contestant",
+    "Difference",
     "EvaluationProtocol",
     "EvaluationResult",
     "Provenance",
     "Scorer",
     "Summary",
+    "all_metrics",
     "choose_fusion_weights",
+    "compare",
     "evaluate",
     "find_protocol",
     "full_ranks",

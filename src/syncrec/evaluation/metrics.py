@@ -19,6 +19,7 @@ __all__ = [
     "IntArray",
     "Summary",
     "all_metrics",
+    "check_metric",
     "hit_rate",
     "metric_values",
     "mrr",
@@ -67,14 +68,23 @@ def _named_metrics() -> dict[str, Callable[[FloatArray], FloatArray]]:
 METRICS: Mapping[str, Callable[[FloatArray], FloatArray]] = _named_metrics()
 
 
+def check_metric(name: str) -> None:
+    """Make sure that `name` is a key of `METRICS`.
+
+    Raises:
+        UnknownNameError: there is no such metric; the text lists them.
+    """
+    if name not in METRICS:
+        raise UnknownNameError("metric", name, METRICS, "the metrics are " + ", ".join(METRICS))
+
+
 def metric_values(name: str, ranks: FloatArray) -> FloatArray:
-    """The metric called `name` (a key of `METRICS`) of each query.
+    """The metric called `name` of each query.
 
     Raises:
         UnknownNameError: there is no such metric.
     """
-    if name not in METRICS:
-        raise UnknownNameError("metric", name, METRICS, "the metrics are " + ", ".join(METRICS))
+    check_metric(name)
     return METRICS[name](ranks)
 
 
