@@ -22,6 +22,7 @@ __all__ = [
     "file_checksum",
     "open_manifest",
     "read_json",
+    "replaced_file",
     "staged_directory",
     "write_bytes",
     "write_json",
@@ -32,20 +33,30 @@ __all__ = [
 MANIFEST_NAME = "manifest.json"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; a crash leaves the old file or the new one, never a mixture."""
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write to, which becomes `path` in one rename when the block ends without an error.
+
+    A crash leaves the old file or the new one, never a mixture.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        yield Path(name)
+        with Path(name).open("rb") as file:
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step."""
+    with replaced_file(path) as place:
+        place.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -71,13 +71,10 @@ class ModelConfig(_Section):
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout after embedding, attention, feed-forward and tower")
     score: Literal["dot", "cosine"] = Field("cosine", description="inner product (M7), or cosine over temperature")
     temperature: float = Field(0.1, gt=0, description="divides cosine scores; without effect on dot scores")
-    separate_experts: bool = Field(
-        True,
-        description="ACMoE (M5): cross experts learn from the cross loss alone, single experts from the single",
-    )
-    stop_gradient: bool = Field(
-        True,
-        description="stop-gradient (M5) on what a task reads from the other's experts; needs separate_experts",
+    mixing: Literal["asymmetric", "no-stop-gradient", "no-separation", "own-only"] = Field(
+        "asymmetric",
+        description="ACMoE (M5), or an ablation: every task trains all experts; likewise with one gate for all "
+        "tasks; no task reads the other side's experts",
     )
 
     @model_validator(mode="after")

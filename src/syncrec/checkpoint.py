@@ -1,0 +1,108 @@
+"""Checkpoints: one safetensors file each, tensors plus JSON in its header; no pickle.
+
+A checkpoint is replaced in one rename: whenever a process is killed, the file is the old one or the new one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from syncrec import artifacts
+from syncrec.errors import CheckpointError
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "load_checkpoint",
+    "load_module",
+    "load_optimizer",
+    "optimizer_tensors",
+    "save_checkpoint",
+]
+
+FORMAT = "syncrec-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Named groups of tensors (`model`, `objective`, `optimizer`) and a JSON-able state."""
+
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint at `path` in one step."""
+    flat = {
+        f"{group}/{name}": tensor.detach().contiguous().cpu()
+        for group, entries in tensors.items()
+        for name, tensor in entries.items()
+    }
+    header = {"format": FORMAT, "state": json.dumps(state, allow_nan=False)}
+    artifacts.write_bytes(path, safetensors.torch.save(flat, header))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; train the run first")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged checkpoint: {error}; train again") from None
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format is {header.get('format')!r}, expected {FORMAT!r}; train again")
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in flat.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = tensor
+    return Checkpoint(groups, json.loads(header["state"]))
+
+
+def load_module(module: nn.Module, saved: Mapping[str, Tensor], what: str) -> None:
+    """Copy `saved` into `module`.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of another shape; the text names it and both shapes.
+    """
+    expected = module.state_dict()
+    for name, tensor in expected.items():
+        if name not in saved:
+            raise CheckpointError(f"{what}: the checkpoint lacks {name!r} {tuple(tensor.shape)}")
+        if saved[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{what}: {name!r} is saved as {tuple(saved[name].shape)}, expected {tuple(tensor.shape)}"
+            )
+    unknown = sorted(set(saved) - set(expected))
+    if unknown:
+        raise CheckpointError(f"{what}: the checkpoint holds {unknown[0]!r}, which the model does not have")
+    module.load_state_dict(dict(saved))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's per-parameter tensors, named `<parameter number>/<entry>`."""
+    states = optimizer.state_dict()["state"]
+    return {f"{number}/{entry}": value for number, state in states.items() for entry, value in state.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
+    """Give `optimizer` the tensors of `optimizer_tensors`; hyper-parameters stay as they are."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in saved.items():
+        number, _, entry = name.partition("/")
+        states.setdefault(int(number), {})[entry] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})

@@ -1,0 +1,295 @@
+"""Packed batches: many histories in few rows, both views of every history, no padding work.
+
+A *segment* is one causal sequence: a start token and the events after it. The cross view has one segment a user (the
+hybrid history), the single view one for every domain in which the user is asked something (model.md section 1).
+Segments are packed whole into rows of equal length; attention is block-diagonal over segments.
+
+Token codes: an item is its index in the dataset, 0..I-1; `I + t` starts task t (0: cross, 1 + d: domain d).
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from syncrec.data.dataset import Dataset, Queries
+from syncrec.rng import numpy_generator
+
+__all__ = [
+    "BatchPacker",
+    "Catalogue",
+    "PackedBatch",
+    "PackedView",
+    "history_batch",
+    "pack_segments",
+    "query_batches",
+    "training_batches",
+    "training_users",
+]
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Sizes a model is built from: domain d owns item indices `offsets[d]:offsets[d+1]`."""
+
+    offsets: tuple[int, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Catalogue":
+        """The catalogue of `dataset`."""
+        return cls(tuple(int(o) for o in dataset.item_offsets))
+
+    @property
+    def num_domains(self) -> int:
+        """D."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_items(self) -> int:
+        """I, over all domains."""
+        return self.offsets[-1]
+
+    @property
+    def num_tokens(self) -> int:
+        """Items and the D + 1 start tokens."""
+        return self.num_items + self.num_domains + 1
+
+
+@dataclass(frozen=True)
+class PackedView:
+    """Rows of packed segments; all arrays int64 [rows, length].
+
+    `segments` numbers the segments through all rows; -1 marks the few slots left over at a row's end, which hold
+    valid codes so that nothing needs a special case, and are read by nobody.
+    """
+
+    tokens: Ints
+    domains: Ints  # of the token; a start token of the cross task has D
+    positions: Ints  # within the segment, the start token has 0
+    segments: Ints
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Both views of some histories, and what is asked of them.
+
+    Entries of the per-target arrays are sorted by the target's domain. `cross_slots` and `single_slots` are flat
+    indices into the rows of either view: the position whose output answers the target.
+    """
+
+    cross: PackedView
+    single: PackedView
+    targets: Ints  # item index [N]; -1 where the answer is not known
+    domains: Ints  # [N], ascending
+    users: Ints  # [N], number of the history in the batch
+    cross_slots: Ints  # [N]
+    single_slots: Ints  # [N]
+    domain_counts: Ints  # targets of each domain [D]
+    order: Ints  # [N], number of the target as it was handed in
+
+
+def pack_segments(lengths: Ints, capacity: int) -> tuple[Ints, Ints, int]:
+    """Place segments into rows of `capacity` slots, longest first, each into the fullest row with room for it.
+
+    Returns:
+        row and first slot of each segment, and the number of rows.
+    """
+    rows = np.zeros(len(lengths), dtype=np.int64)
+    starts = np.zeros(len(lengths), dtype=np.int64)
+    room: list[tuple[int, int]] = []  # (free slots, row), ascending
+    num_rows = 0
+    for segment in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[segment])
+        place = bisect_left(room, (length, -1))
+        if place == len(room):
+            free, row, num_rows = capacity, num_rows, num_rows + 1
+        else:
+            free, row = room.pop(place)
+        rows[segment], starts[segment] = row, capacity - free
+        if free > length:
+            insort(room, (free - length, row))
+    return rows, starts, num_rows
+
+
+def _row_capacity(lengths: Ints) -> int:
+    """Rows as long as the longest segment, but no shorter than 32: long rows waste attention, short ones room."""
+    return max(32, int(lengths.max(initial=1)))
+
+
+def _lay_out(tokens: Ints, domains: Ints, lengths: Ints, filler: tuple[int, int]) -> tuple[PackedView, Ints]:
+    """Pack segments that follow each other in `tokens`; also gives the flat slot of every token."""
+    capacity = _row_capacity(lengths)
+    rows, starts, num_rows = pack_segments(lengths, capacity)
+    positions = _ranges(lengths)
+    slots = np.repeat(rows * capacity + starts, lengths) + positions
+    size = max(num_rows, 1) * capacity
+
+    def placed(values: Ints, fill: int) -> Ints:
+        flat = np.full(size, fill, dtype=np.int64)
+        flat[slots] = values
+        return flat.reshape(-1, capacity)
+
+    segments = np.repeat(np.arange(len(lengths)), lengths)
+    view = PackedView(placed(tokens, filler[0]), placed(domains, filler[1]), placed(positions, 0), placed(segments, -1))
+    return view, slots
+
+
+def _ranges(lengths: Ints) -> Ints:
+    """0..n-1 for each n of `lengths`, one after another."""
+    total = int(lengths.sum())
+    return np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+class BatchPacker:
+    """Makes packed batches from events of a catalogue."""
+
+    def __init__(self, catalogue: Catalogue, max_length: int) -> None:
+        self.catalogue = catalogue
+        self.max_length = max_length
+        self._offsets = np.asarray(catalogue.offsets, dtype=np.int64)
+
+    def training_batch(self, events: Ints, lengths: Ints) -> PackedBatch:
+        """Every event is a target; `events` holds the histories one after another, at most T + 1 events each.
+
+        The input at a target is the event before it (start token: none), in the hybrid history and in the history
+        of the target's domain.
+        """
+        users = np.repeat(np.arange(len(lengths)), lengths)
+        domains = self._domain_of(events)
+        cross_tokens, cross_domains = self._shifted(events, domains, _ranges(lengths) == 0, None)
+        cross, cross_slots = self._view(cross_tokens, cross_domains, lengths)
+
+        by_domain = np.argsort(users * self.catalogue.num_domains + domains, kind="stable")
+        segment_lengths = _run_lengths((users * self.catalogue.num_domains + domains)[by_domain])
+        is_first = _ranges(segment_lengths) == 0
+        single_tokens, single_domains = self._shifted(
+            events[by_domain], domains[by_domain], is_first, domains[by_domain]
+        )
+        single, slots = self._view(single_tokens, single_domains, segment_lengths)
+        single_slots = np.empty_like(slots)
+        single_slots[by_domain] = slots
+        return self._batch(cross, single, events, domains, users, cross_slots, single_slots)
+
+    def query_batch(self, events: Ints, lengths: Ints, domains: Ints) -> PackedBatch:
+        """One question a history: the next item after all its events (at most T, none is fine), in `domains`."""
+        users = np.repeat(np.arange(len(lengths)), lengths)
+        event_domains = self._domain_of(events)
+        cross, cross_slots = self._after_start(events, event_domains, lengths, None)
+        asked = event_domains == domains[users]
+        own = np.bincount(users[asked], minlength=len(lengths)).astype(np.int64)
+        single, single_slots = self._after_start(events[asked], event_domains[asked], own, domains)
+        unknown = np.full(len(lengths), -1, dtype=np.int64)
+        return self._batch(cross, single, unknown, domains, np.arange(len(lengths)), cross_slots, single_slots)
+
+    def _after_start(
+        self, events: Ints, event_domains: Ints, lengths: Ints, tasks: Ints | None
+    ) -> tuple[PackedView, Ints]:
+        """Segments of a start token and all events; the slots are those of the last tokens."""
+        num_domains, count = self.catalogue.num_domains, len(lengths)
+        starts = self.catalogue.num_items + (np.zeros(count, dtype=np.int64) if tasks is None else tasks + 1)
+        start_domains = np.full(count, num_domains) if tasks is None else tasks
+        before = np.cumsum(lengths) - lengths
+        tokens = np.insert(events, before, starts)
+        domains = np.insert(event_domains, before, start_domains)
+        view, slots = self._view(tokens, domains, lengths + 1)
+        return view, slots[np.cumsum(lengths + 1) - 1]
+
+    def _shifted(
+        self, events: Ints, domains: Ints, is_first: npt.NDArray[np.bool_], tasks: Ints | None
+    ) -> tuple[Ints, Ints]:
+        """Each event replaced by the one before it in its segment, or by the segment's start token."""
+        start = self.catalogue.num_items + (0 if tasks is None else tasks + 1)
+        start_domain = self.catalogue.num_domains if tasks is None else tasks
+        return (
+            np.where(is_first, start, np.roll(events, 1)),
+            np.where(is_first, start_domain, np.roll(domains, 1)),
+        )
+
+    def _view(self, tokens: Ints, domains: Ints, lengths: Ints) -> tuple[PackedView, Ints]:
+        filler = (self.catalogue.num_items, self.catalogue.num_domains)
+        return _lay_out(tokens, domains, lengths, filler)
+
+    def _domain_of(self, items: Ints) -> Ints:
+        return np.searchsorted(self._offsets, items, side="right") - 1
+
+    def _batch(
+        self,
+        cross: PackedView,
+        single: PackedView,
+        targets: Ints,
+        domains: Ints,
+        users: Ints,
+        cross_slots: Ints,
+        single_slots: Ints,
+    ) -> PackedBatch:
+        order = np.argsort(domains, kind="stable")
+        counts = np.bincount(domains, minlength=self.catalogue.num_domains).astype(np.int64)
+        return PackedBatch(
+            cross,
+            single,
+            targets[order],
+            domains[order],
+            users[order],
+            cross_slots[order],
+            single_slots[order],
+            counts,
+            order,
+        )
+
+
+def _run_lengths(values: Ints) -> Ints:
+    edges = np.flatnonzero(np.diff(values, prepend=-1)) if len(values) else np.zeros(0, dtype=np.int64)
+    return np.diff(edges, append=len(values))
+
+
+def training_users(dataset: Dataset) -> Ints:
+    """Users with at least one training event."""
+    return np.flatnonzero(np.asarray(dataset.train_end) > np.asarray(dataset.user_offsets)[:-1])
+
+
+def training_batches(
+    dataset: Dataset, packer: BatchPacker, users: Ints, batch_size: int, seed: int, epoch: int, skip: int = 0
+) -> Iterator[PackedBatch]:
+    """One epoch over `users` in an order drawn for `epoch`, without its first `skip` batches.
+
+    Of each user the last T + 1 training events are targets.
+    """
+    order = users[numpy_generator(seed, "order", epoch).permutation(len(users))]
+    ends, firsts = np.asarray(dataset.train_end), np.asarray(dataset.user_offsets)
+    for start in range(skip * batch_size, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        stops = ends[chosen]
+        starts = np.maximum(firsts[chosen], stops - packer.max_length - 1)
+        yield packer.training_batch(*_gather(dataset, starts, stops))
+
+
+def query_batches(
+    dataset: Dataset, packer: BatchPacker, queries: Queries, batch_size: int
+) -> Iterator[tuple[PackedBatch, Ints]]:
+    """All `queries` in batches of similar history length; with each batch the numbers of its queries, in its order."""
+    starts = np.maximum(queries.history_starts, queries.target_events - packer.max_length)
+    by_length = np.argsort(queries.target_events - starts, kind="stable")
+    for first in range(0, len(queries), batch_size):
+        chosen = by_length[first : first + batch_size]
+        events, lengths = _gather(dataset, starts[chosen], queries.target_events[chosen])
+        batch = packer.query_batch(events, lengths, queries.domains[chosen])
+        batch = replace(batch, targets=queries.targets[chosen][batch.order])
+        yield batch, chosen[batch.order]
+
+
+def history_batch(packer: BatchPacker, histories: Sequence[Ints], domains: Ints) -> PackedBatch:
+    """A query batch for histories that are not in a dataset; each is cut to its last T events."""
+    cut = [np.asarray(h, dtype=np.int64)[-packer.max_length :] for h in histories]
+    lengths = np.asarray([len(h) for h in cut], dtype=np.int64)
+    events = np.concatenate(cut) if cut else np.zeros(0, dtype=np.int64)
+    return packer.query_batch(events, lengths, domains)
+
+
+def _gather(dataset: Dataset, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+    lengths = np.asarray(stops - starts, dtype=np.int64)
+    indices = np.repeat(starts, lengths) + _ranges(lengths)
+    return np.asarray(dataset.items)[indices].astype(np.int64), lengths

@@ -1,0 +1,87 @@
+"""Cross entropy over whole catalogues without ever holding all logits.
+
+Rows of one domain meet the items of that domain only. Work is cut into blocks of rows and items; forward keeps the
+log-normaliser of each row, backward computes the block's probabilities again.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["full_softmax_loss"]
+
+_BLOCK_ELEMENTS = 4 * 2**20
+_MIN_ROWS = 256
+
+_Block = tuple[int, int, list[tuple[int, int]]]
+
+
+def full_softmax_loss(
+    queries: Tensor, items: Tensor, targets: Tensor, row_counts: Sequence[int], offsets: Sequence[int]
+) -> Tensor:
+    """-log softmax over the target's domain, of each row, in nats.
+
+    Args:
+        queries: float [M, dim], sorted by domain.
+        items: float [I, dim].
+        targets: int64 [M], item indices inside the row's domain.
+        row_counts: rows of each domain [D].
+        offsets: first item of each domain, and I [D+1].
+
+    Returns:
+        float32 [M].
+    """
+    loss: Tensor = _FullSoftmax.apply(queries, items, targets, tuple(_blocks(row_counts, offsets)))  # type: ignore[no-untyped-call]
+    return loss
+
+
+def _blocks(row_counts: Sequence[int], offsets: Sequence[int]) -> Iterator[_Block]:
+    """(first row, end row, item ranges) so that rows x range stays below the limit."""
+    first = 0
+    for domain, count in enumerate(row_counts):
+        start, stop = offsets[domain], offsets[domain + 1]
+        rows = max(_MIN_ROWS, _BLOCK_ELEMENTS // max(stop - start, 1))
+        width = max(1, _BLOCK_ELEMENTS // min(rows, max(count, 1)))
+        ranges = [(i, min(i + width, stop)) for i in range(start, stop, width)]
+        for row in range(first, first + count, rows):
+            yield row, min(row + rows, first + count), ranges
+        first += count
+
+
+def _matmul_dtype(tensor: Tensor) -> torch.dtype:
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+class _FullSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, items: Tensor, targets: Tensor, blocks: tuple[_Block, ...]) -> Tensor:
+        dtype = _matmul_dtype(queries)
+        low_queries, low_items = queries.to(dtype), items.to(dtype)
+        normaliser = torch.empty(len(queries), dtype=torch.float32, device=queries.device)
+        for first, end, ranges in blocks:
+            parts = [(low_queries[first:end] @ low_items[i:j].T).float().logsumexp(1) for i, j in ranges]
+            normaliser[first:end] = parts[0] if len(parts) == 1 else torch.stack(parts).logsumexp(0)
+        scores = (queries.float() * items[targets].float()).sum(1)
+        ctx.save_for_backward(queries, items, targets, normaliser)
+        ctx.blocks, ctx.dtype = blocks, dtype
+        return normaliser - scores
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (weights,) = grads
+        queries, items, targets, normaliser = ctx.saved_tensors
+        low_queries, low_items = queries.to(ctx.dtype), items.to(ctx.dtype)
+        queries_grad = -weights[:, None] * items[targets]
+        items_grad = torch.zeros_like(items).index_add_(0, targets, -weights[:, None] * queries)
+        for first, end, ranges in ctx.blocks:
+            block_queries = low_queries[first:end]
+            for i, j in ranges:
+                logits = (block_queries @ low_items[i:j].T).float()
+                probabilities = logits.sub_(normaliser[first:end, None]).exp_().mul_(weights[first:end, None])
+                low = probabilities.to(ctx.dtype)
+                queries_grad[first:end] += low @ low_items[i:j]
+                items_grad[i:j] += low.T @ block_queries
+        return queries_grad, items_grad, None, None

@@ -1,0 +1,49 @@
+"""SC-MIM: what the single view and the cross view of a user say about the same target should agree.
+
+Source: model.md (M11); Park et al. 2024, Fig. 2 (c-6). InfoNCE (van den Oord et al. 2018) with a bilinear discriminator
+for each domain; negatives are the single representations of other users in the same domain and batch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from syncrec.losses.transfer import domain_means
+from syncrec.nn.grouped import grouped_matmul
+
+__all__ = ["MutualInformation", "choose_anchors"]
+
+
+def choose_anchors(users: Tensor, domains: Tensor, generator: torch.Generator) -> Tensor:
+    """One target drawn for every (user, domain) of the batch; indices ascending, so still sorted by domain.
+
+    Args:
+        users, domains: int64 [N] of each target.
+        generator: on the CPU.
+    """
+    keys = domains * (users.max() + 1) + users
+    shuffle = torch.randperm(len(keys), generator=generator).to(keys.device)
+    ordered, place = torch.sort(keys[shuffle], stable=True)
+    is_first = torch.ones_like(ordered, dtype=torch.bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return shuffle[place[is_first]].sort().values
+
+
+class MutualInformation(nn.Module):
+    """The InfoNCE loss of each domain."""
+
+    def __init__(self, num_domains: int, dim: int) -> None:
+        super().__init__()
+        self.discriminator = nn.Parameter(torch.eye(dim).repeat(num_domains, 1, 1) / dim)
+
+    def forward(self, cross: Tensor, single: Tensor, domains: Tensor) -> Tensor:
+        """Sum over domains of the mean InfoNCE loss, in nats.
+
+        Args:
+            cross, single: float [S, dim], y_cross and y_d of the anchors: one a user and domain, sorted by domain.
+            domains: int64 [S].
+        """
+        counts = torch.bincount(domains, minlength=len(self.discriminator))
+        scores = grouped_matmul(cross, self.discriminator, counts).float() @ single.float().T
+        same_domain = domains[:, None] == domains
+        normaliser = scores.masked_fill(~same_domain, -torch.inf).logsumexp(1)
+        return domain_means(normaliser - scores.diagonal(), domains, counts).sum()

@@ -1,0 +1,126 @@
+"""Next-item losses, all against items of the target's own domain.
+
+Sources: full softmax, cross entropy over V^d (model.md section 3); sampled softmax with log-Q correction (Bengio and
+Senecal 2008; the positive is not drawn, so its own logit is not corrected: Khrylchenko et al., RecSys 2025); BCE
+(SASRec, Kang and McAuley 2018); gBCE (Petrov and Macdonald, RecSys 2023, eq. 8-12).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from syncrec.config import LossConfig
+from syncrec.losses.full_softmax import full_softmax_loss
+from syncrec.nn.grouped import grouped_matmul
+
+__all__ = ["NegativeSampler", "NextItemLoss", "Targets"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is asked: per target the item and its domain (int64 [N], sorted by domain), targets of each domain [D]."""
+
+    items: Tensor
+    domains: Tensor
+    counts: Tensor
+
+
+class NegativeSampler:
+    """Draws in-domain negatives, with replacement, uniformly or by training popularity (count + 1)."""
+
+    def __init__(
+        self, offsets: tuple[int, ...], item_counts: np.ndarray[tuple[int], np.dtype[np.int64]], kind: str
+    ) -> None:
+        self.starts = torch.tensor(offsets[:-1])
+        self.sizes = torch.tensor(np.diff(offsets))
+        if kind == "uniform":
+            self.log_probability = torch.repeat_interleave(-self.sizes.double().log(), self.sizes).float()
+            self.cumulative = None
+            return
+        weights = torch.as_tensor(np.asarray(item_counts) + 1, dtype=torch.float64)
+        domains = torch.repeat_interleave(torch.arange(len(self.sizes)), self.sizes)
+        totals = torch.zeros(len(self.sizes), dtype=torch.float64).index_add(0, domains, weights)
+        probability = weights / totals[domains]
+        self.log_probability = probability.log().float()
+        self.cumulative = probability.cumsum(0)  # rises by one a domain
+
+    def draw(self, domains: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Item indices int64 [len(domains), count], row i from the catalogue of `domains[i]` (on the CPU)."""
+        uniform = torch.rand(len(domains), count, dtype=torch.float64, generator=generator)
+        starts, sizes = self.starts[domains, None], self.sizes[domains, None]
+        if self.cumulative is None:
+            return starts + (uniform * sizes).long().clamp_(max=sizes - 1)
+        found = torch.searchsorted(self.cumulative, uniform + domains[:, None])
+        return torch.minimum(torch.maximum(found, starts), starts + sizes - 1)
+
+
+class NextItemLoss:
+    """The loss `config.kind`, for any number of answers to the same targets at once."""
+
+    def __init__(self, config: LossConfig, offsets: tuple[int, ...], sampler: NegativeSampler) -> None:
+        self.config = config
+        self.offsets = offsets
+        self.sampler = sampler
+
+    def __call__(self, queries: Tensor, items: Tensor, targets: Targets, generator: torch.Generator) -> Tensor:
+        """Loss of every target under every answer, in nats.
+
+        Args:
+            queries: float [N, A, dim], A answers to each target.
+            items: float [I, dim].
+            targets: what is asked.
+            generator: draws negatives, on the CPU.
+
+        Returns:
+            float32 [N, A].
+        """
+        if self.config.kind == "full":
+            return self._full(queries, items, targets)
+        if self.config.kind == "sampled":
+            return self._sampled(queries, items, targets, generator)
+        return self._binary(queries, items, targets, generator)
+
+    def _full(self, queries: Tensor, items: Tensor, targets: Targets) -> Tensor:
+        answers = queries.shape[1]
+        row_counts = (targets.counts * answers).tolist()
+        rows = targets.items.repeat_interleave(answers)
+        return full_softmax_loss(queries.flatten(0, 1), items, rows, row_counts, self.offsets).view(-1, answers)
+
+    def _sampled(self, queries: Tensor, items: Tensor, targets: Targets, generator: torch.Generator) -> Tensor:
+        """log(e^{s+} + sum over drawn x of e^{s_x} / (m q(x))) - s+, draws that hit the target left out."""
+        answers, count = queries.shape[1], self.config.num_negatives
+        drawn = self.sampler.draw(torch.arange(len(self.offsets) - 1), count, generator)
+        correction = (self.sampler.log_probability[drawn] + np.log(count)).to(queries.device)
+        drawn = drawn.to(queries.device)
+        vectors = items[drawn].transpose(1, 2)
+        logits = grouped_matmul(queries.flatten(0, 1), vectors, targets.counts * answers).float()
+        logits = logits.view(-1, answers, count) - correction[targets.domains, None]
+        hits = drawn[targets.domains] == targets.items[:, None]
+        negatives = logits.masked_fill(hits[:, None], -torch.inf).logsumexp(-1)
+        positive = _scores(queries, items[targets.items])
+        return torch.logaddexp(negatives, positive) - positive
+
+    def _binary(self, queries: Tensor, items: Tensor, targets: Targets, generator: torch.Generator) -> Tensor:
+        """-beta log sigmoid(s+) - sum over m negatives of log(1 - sigmoid(s-)); beta = 1 is BCE."""
+        drawn = self.sampler.draw(targets.domains.cpu(), self.config.num_negatives, generator).to(queries.device)
+        negatives = torch.einsum("nad,nmd->nam", queries, items[drawn]).float()
+        keep = (drawn != targets.items[:, None])[:, None]
+        positive = _scores(queries, items[targets.items])
+        beta = self._calibration().to(queries.device)[targets.domains, None]
+        return beta * F.softplus(-positive) + (F.softplus(negatives) * keep).sum(-1)
+
+    def _calibration(self) -> Tensor:
+        """beta of gBCE for each domain [D]: alpha (t (1 - 1/alpha) + 1/alpha), alpha = m / (|V^d| - 1)."""
+        if self.config.kind == "bce":
+            return torch.ones(len(self.sampler.sizes))
+        alpha = (self.config.num_negatives / (self.sampler.sizes - 1).clamp(min=1)).clamp(max=1.0)
+        calibration = self.config.gbce_calibration
+        return alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+
+
+def _scores(queries: Tensor, vectors: Tensor) -> Tensor:
+    """Inner products float32 [N, A] of `queries` [N, A, dim] with one vector a target [N, dim]."""
+    return (queries.float() * vectors[:, None].float()).sum(-1)

@@ -1,0 +1,46 @@
+"""How much each domain gains or suffers from the others, and what the training does about it (LC-NTG).
+
+Source: model.md (M8)-(M10); Park et al. 2024, Fig. 2 (a). Departure: the gap is a mean over targets, not a sum, so that
+domains of different size compare.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from syncrec.config import TransferConfig
+
+__all__ = ["TransferCorrection", "domain_means"]
+
+
+def domain_means(values: Tensor, domains: Tensor, counts: Tensor) -> Tensor:
+    """Mean of `values` [N, ...] over the targets of each domain, [D, ...]; 0 for a domain without targets."""
+    sums = values.new_zeros(len(counts), *values.shape[1:]).index_add(0, domains, values)
+    return sums / counts.clamp(min=1).view(-1, *[1] * (values.dim() - 1))
+
+
+class TransferCorrection(nn.Module):
+    """Keeps the relative gap lambda of every domain (M9) as saved state and turns it into weights gamma (M10)."""
+
+    relative_gap: Tensor
+
+    def __init__(self, num_domains: int, config: TransferConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("relative_gap", torch.zeros(num_domains))
+
+    @torch.no_grad()
+    def update(self, gap: Tensor, is_present: Tensor) -> None:
+        """lambda_d <- alpha lambda_d + beta phi(d) (M9), for the domains that are present in the batch.
+
+        Args:
+            gap: phi(d) of (M8), mean single loss minus mean cross loss, nats [D].
+            is_present: bool [D]; the others keep their lambda.
+        """
+        moved = self.config.alpha * self.relative_gap + self.config.beta * gap
+        self.relative_gap.copy_(torch.where(is_present, moved, self.relative_gap))
+
+    def weights(self) -> Tensor:
+        """D gamma_d (M10), mean 1 over the domains; all 1 if the correction is off. No gradient."""
+        if not self.config.correction:
+            return torch.ones_like(self.relative_gap)
+        return len(self.relative_gap) * (self.relative_gap / self.config.temperature).softmax(0)

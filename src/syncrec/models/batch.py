@@ -1,0 +1,71 @@
+"""Packed batches as tensors on a device."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from syncrec.data.packing import PackedBatch, PackedView
+from syncrec.nn.packed import block_causal_mask
+
+__all__ = ["TensorBatch", "TensorView"]
+
+
+@dataclass(frozen=True)
+class TensorView:
+    """A `PackedView`: int64 tensors [rows, length]."""
+
+    tokens: Tensor
+    domains: Tensor
+    positions: Tensor
+    segments: Tensor
+
+    @classmethod
+    def of(cls, view: PackedView, device: torch.device) -> "TensorView":
+        """The same arrays on `device`."""
+        return cls(*(_tensor(a, device) for a in (view.tokens, view.domains, view.positions, view.segments)))
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Additive attention mask, [rows, 1, length, length], bfloat16 under autocast, else float32."""
+        kind = self.tokens.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        allowed = block_causal_mask(self.segments)
+        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """A `PackedBatch`; see there. Per-target tensors are int64 [N], sorted by domain."""
+
+    cross: TensorView
+    single: TensorView
+    targets: Tensor
+    domains: Tensor
+    users: Tensor
+    cross_slots: Tensor
+    single_slots: Tensor
+    domain_counts: Tensor
+
+    @classmethod
+    def of(cls, batch: PackedBatch, device: torch.device) -> "TensorBatch":
+        """The same arrays on `device`."""
+        rest = (
+            batch.targets,
+            batch.domains,
+            batch.users,
+            batch.cross_slots,
+            batch.single_slots,
+            batch.domain_counts,
+        )
+        cross, single = TensorView.of(batch.cross, device), TensorView.of(batch.single, device)
+        return cls(cross, single, *(_tensor(a, device) for a in rest))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def _tensor(array: object, device: torch.device) -> Tensor:
+    tensor = torch.as_tensor(array)
+    return tensor.to(device, non_blocking=True) if device.type != "cpu" else tensor

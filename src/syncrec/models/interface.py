@@ -1,0 +1,49 @@
+"""What a model must offer, so that the losses, the trainer and the evaluation need not know which one it is."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from syncrec.config import ModelConfig
+from syncrec.data.packing import Catalogue
+from syncrec.models.batch import TensorBatch
+from syncrec.nn.embedding import HistoryEmbedding
+
+__all__ = ["AnswerName", "SequentialModel"]
+
+AnswerName = Literal["cross", "single"]
+
+
+class SequentialModel(nn.Module, ABC):
+    """A network that answers "which item of domain d comes next" by a vector for each question.
+
+    Subclasses set `answer_names` and implement `encode`. The score of an item is the inner product of
+    `query_vectors` and `item_vectors` (M7).
+    """
+
+    answer_names: tuple[AnswerName, ...]
+
+    def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
+        super().__init__()
+        self.catalogue = catalogue
+        self.config = config
+        self.embedding = HistoryEmbedding(
+            catalogue.num_tokens, catalogue.num_domains, config.max_length, config.dim, config.dropout
+        )
+
+    @abstractmethod
+    def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
+        """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""
+
+    def query_vectors(self, encoded: Tensor) -> Tensor:
+        """What is multiplied with `item_vectors`: the output itself, or its direction over the temperature."""
+        if self.config.score == "dot":
+            return encoded
+        return F.normalize(encoded, dim=-1) / self.config.temperature
+
+    def item_vectors(self) -> Tensor:
+        """Every item's vector, float32 [I, dim], in the order of item indices; unit length for cosine scores."""
+        table = self.embedding.items.weight[: self.catalogue.num_items]
+        return table if self.config.score == "dot" else F.normalize(table, dim=-1)

@@ -1,0 +1,96 @@
+"""From a trained model to scores: vectors of all questions first, then products with item vectors.
+
+`VectorScorer` is what evaluation takes scores from; it has the shape of `evaluation.Scorer` and gives numpy arrays.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from syncrec.data.dataset import Dataset, Queries
+from syncrec.data.packing import BatchPacker, PackedBatch, query_batches
+from syncrec.models.batch import TensorBatch
+from syncrec.models.interface import SequentialModel
+
+__all__ = ["AnswerVectors", "PopularityScorer", "VectorScorer", "answer_vectors", "encode_packed", "fuse"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@torch.no_grad()
+def encode_packed(model: SequentialModel, packed: PackedBatch) -> dict[str, Tensor]:
+    """Query vectors of every answer, float32 [N, dim] on the model's device, in the order of the packed targets."""
+    was_training = model.training
+    model.eval()
+    encoded = model.encode(TensorBatch.of(packed, model.embedding.items.weight.device))
+    model.train(was_training)
+    return {name: model.query_vectors(vectors).float() for name, vectors in encoded.items()}
+
+
+@dataclass(frozen=True)
+class AnswerVectors:
+    """Vectors of all queries [Q, dim], one tensor an answer, and of all items [I, dim]."""
+
+    queries: dict[str, Tensor]
+    items: Tensor
+
+
+def answer_vectors(model: SequentialModel, dataset: Dataset, queries: Queries, batch_size: int = 512) -> AnswerVectors:
+    """Ask `model` every query, in batches of similar history length."""
+    packer = BatchPacker(model.catalogue, model.config.max_length)
+    device = model.embedding.items.weight.device
+    vectors: dict[str, Tensor] = {
+        name: torch.empty(len(queries), model.config.dim, device=device) for name in model.answer_names
+    }
+    for packed, numbers in query_batches(dataset, packer, queries, batch_size):
+        places = torch.as_tensor(numbers, device=device)
+        for name, encoded in encode_packed(model, packed).items():
+            vectors[name][places] = encoded
+    with torch.no_grad():
+        items = model.item_vectors().float()
+    return AnswerVectors(vectors, items)
+
+
+def fuse(queries: Mapping[str, Tensor], weights: Iterable[float], domains: Ints) -> Tensor:
+    """(1 - w_d) cross + w_d single (M13), [Q, dim]: scores are linear in it, so one product answers.
+
+    Args:
+        queries: the answers `cross` and `single`, [Q, dim] each.
+        weights: w_d of each domain, in 0..1 [D]; 0 is the paper's answer.
+        domains: domain number of each query [Q].
+    """
+    cross = queries["cross"]
+    of_domain = torch.as_tensor(list(weights), dtype=cross.dtype, device=cross.device)
+    weight = of_domain[torch.as_tensor(domains, device=cross.device)][:, None]
+    return (1 - weight) * cross + weight * queries["single"]
+
+
+class VectorScorer:
+    """Scores as inner products of query and item vectors."""
+
+    def __init__(self, queries: Tensor, items: Tensor) -> None:
+        self._queries = queries
+        self._items = items
+
+    def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:
+        """Float32 [q, item_stop - item_start] for the queries with these numbers."""
+        chosen = self._queries[torch.as_tensor(queries, device=self._queries.device)]
+        product: Floats = (chosen @ self._items[item_start:item_stop].T).cpu().numpy()
+        return product
+
+
+class PopularityScorer:
+    """Every query's score of an item is the item's number of training events."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._counts = np.asarray(dataset.item_counts, dtype=np.float32)
+
+    def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:
+        """The same row for each query, float32 [q, item_stop - item_start]."""
+        row = self._counts[item_start:item_stop]
+        return np.broadcast_to(row, (len(queries), len(row)))

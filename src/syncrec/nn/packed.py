@@ -1,0 +1,75 @@
+"""Attention and Transformer blocks over rows of packed segments.
+
+Source: Vaswani et al. 2017 (attention), with layer normalisation before each part (Xiong et al. 2020); causal as in
+SASRec (Kang and McAuley 2018). A token attends to itself and to earlier tokens of its own segment.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from syncrec.nn.dropout import ByteDropout
+
+__all__ = ["CausalTransformer", "block_causal_mask"]
+
+
+def block_causal_mask(segments: Tensor) -> Tensor:
+    """Which slots a slot may read: True where both lie in one segment and the second is not later.
+
+    Args:
+        segments: int [rows, length], the segment of each slot.
+
+    Returns:
+        bool [rows, 1, length, length].
+    """
+    same = segments.unsqueeze(2) == segments.unsqueeze(1)
+    return torch.tril(same).unsqueeze(1)
+
+
+class _Block(nn.Module):
+    def __init__(self, dim: int, num_heads: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.attention_out = nn.Linear(dim, dim)
+        self.feedforward_norm = nn.LayerNorm(dim)
+        self.feedforward_in = nn.Linear(dim, hidden_dim)
+        self.feedforward_out = nn.Linear(hidden_dim, dim)
+        self.dropout = ByteDropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.dropout(self._attend(self.attention_norm(x), mask))
+        hidden = self.dropout(F.gelu(self.feedforward_in(self.feedforward_norm(x))))
+        return x + self.dropout(self.feedforward_out(hidden))
+
+    def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
+        rows, length, dim = x.shape
+        shape = (rows, length, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = self.query_key_value(x).view(shape).permute(2, 0, 3, 1, 4)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask.to(query.dtype))
+        return self.attention_out(read.transpose(1, 2).reshape(rows, length, dim))
+
+
+class CausalTransformer(nn.Module):
+    """Causal Transformer encoder over packed rows: one sequential expert (M3)."""
+
+    def __init__(self, dim: int, num_layers: int, num_heads: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_Block(dim, num_heads, hidden_dim, dropout) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Encode every slot.
+
+        Args:
+            x: float [rows, length, dim].
+            mask: additive float [rows, 1, length, length]: 0 where a slot may read, -inf elsewhere.
+
+        Returns:
+            float [rows, length, dim].
+        """
+        for block in self.blocks:
+            x = block(x, mask)
+        out: Tensor = self.norm(x)
+        return out

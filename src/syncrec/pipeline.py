@@ -1,0 +1,222 @@
+"""The only place that wires stages together: prepare -> train -> evaluate -> recommend.
+
+The functions are the Python API; the command line calls them and adds nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
+from syncrec.config import Config, load_config
+from syncrec.data.dataset import Dataset, Split
+from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
+from syncrec.errors import ConfigError, DataError
+from syncrec.evaluation import EvaluationResult, Provenance, evaluate, save_result, versions
+from syncrec.losses.next_item import NegativeSampler, NextItemLoss
+from syncrec.losses.objective import JointObjective
+from syncrec.models.registry import build_model
+from syncrec.models.scoring import PopularityScorer, answer_vectors
+from syncrec.rng import derive_seed
+from syncrec.runs import BEST_NAME, LOG_NAME, RunDirectory, TrainedModel
+from syncrec.serving.recommender import Answer, Recommendation, Recommender
+from syncrec.training.device import choose_device, use_threads
+from syncrec.training.loop import Trainer, Validation
+from syncrec.training.tracking import JsonLinesLog, make_tracker
+from syncrec.validation import FUSION_GRID, answer_scorers, validate
+
+__all__ = ["Run", "evaluate_popularity", "open_run", "train"]
+
+
+class Run:
+    """A trained run: what `train` gives and what the commands `evaluate` and `recommend` work on."""
+
+    def __init__(self, path: str | Path, dataset: str | Path | None = None, device: str = "auto") -> None:
+        self.directory = RunDirectory.open(Path(path))
+        self.path = self.directory.path
+        self.config = self.directory.config
+        self._dataset_path = None if dataset is None else Path(dataset)
+        self._device = choose_device(device)
+        self._opened: tuple[Dataset, TrainedModel] | None = None
+        use_threads(self.config.training.threads)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset it was trained on."""
+        return self._open()[0]
+
+    @property
+    def trained(self) -> TrainedModel:
+        """The model of the best epoch."""
+        return self._open()[1]
+
+    def _open(self) -> tuple[Dataset, TrainedModel]:
+        if self._opened is None:
+            trained = self.directory.trained_model(self._device)
+            self._opened = self.directory.dataset(self._dataset_path), trained
+        return self._opened
+
+    def evaluate(self, split: Split = "test", protocol: str = "full", seed: int = 0) -> EvaluationResult:
+        """Every answer of the run on `split`; the result is also kept in the run's `results` folder."""
+        queries = self.dataset.queries(split)
+        vectors = answer_vectors(self.trained.model, self.dataset, queries)
+        scorers = answer_scorers(vectors, queries, self.trained.fusion_weights)
+        result = evaluate(queries, self.dataset, scorers, self._provenance(), protocol=protocol, split=split, seed=seed)
+        save_result(self.path / "results" / f"{split}-{protocol}.json", result)
+        return result
+
+    def recommend(
+        self, user: str, domain: str, k: int = 10, *, answer: Answer = "fused", exclude_seen: bool = False
+    ) -> list[Recommendation]:
+        """The best `k` items of `domain` for a user of the dataset."""
+        return self.recommender().for_user(user, domain, k, answer=answer, exclude_seen=exclude_seen)
+
+    def recommender(self) -> Recommender:
+        """For many questions, or for histories that are not in the dataset."""
+        return Recommender(self.trained, self.dataset)
+
+    def _provenance(self) -> Provenance:
+        weights = self.trained.fusion_weights
+        fusion = None if weights is None else dict(zip(self.dataset.domains, weights, strict=True))
+        return Provenance(
+            model=self.config.model.name,
+            seed=self.config.training.seed,
+            config=self.config.model_dump(),
+            versions=versions(torch=torch.__version__),
+            fusion_weights=fusion,
+        )
+
+
+def evaluate_popularity(
+    dataset: Dataset, split: Split = "test", protocol: str = "full", seed: int = 0
+) -> EvaluationResult:
+    """The floor: items ranked by their number of training events."""
+    scorers = {"popularity": PopularityScorer(dataset)}
+    provenance = Provenance(model="popularity", versions=versions())
+    return evaluate(dataset.queries(split), dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
+
+
+def open_run(path: str | Path, dataset: str | Path | None = None, device: str = "auto") -> Run:
+    """A run that was trained before; `dataset` if it was moved since."""
+    return Run(path, dataset, device)
+
+
+def train(
+    dataset: Dataset | str | Path,
+    out: str | Path,
+    *,
+    model: str | None = None,
+    config: Config | str | Path | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    track: Sequence[str] = (),
+    show_progress: bool = True,
+) -> Run:
+    """Train a model on a prepared dataset.
+
+    Args:
+        dataset: prepared, or its directory.
+        out: directory of the run; must be new or empty unless `resume`.
+        model: a registered model, instead of the configuration's.
+        config: settings, or a TOML file of settings.
+        settings: overrides like `training.epochs=20`.
+        resume: continue from the last checkpoint in `out`, with the settings it was begun with.
+        track: `tensorboard`, `mlflow`, beside the log that is always written.
+        show_progress: a progress bar, if stderr is a terminal.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped it; the state was saved first.
+        SyncrecError: bad settings, a damaged checkpoint, a loss that is not finite.
+    """
+    data = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+    directory = _run_directory(Path(out), data, _effective_config(config, model, settings), resume, settings)
+    session = _TrainingSession(data, directory)
+    if session.run(track, show_progress=show_progress):
+        return Run(directory.path, data.path)
+    raise KeyboardInterrupt
+
+
+def _effective_config(config: Config | str | Path | None, model: str | None, settings: Sequence[str]) -> Config:
+    extra = {"model": {"name": model}} if model else {}
+    if isinstance(config, Config):
+        values: dict[str, Any] = config.model_dump()
+        values["model"].update(extra.get("model", {}))
+        return load_config(None, settings, values)
+    return load_config(None if config is None else Path(config), settings, extra)
+
+
+def _run_directory(out: Path, data: Dataset, config: Config, resume: bool, settings: Sequence[str]) -> RunDirectory:
+    if not (resume and (out / "run.json").exists()):
+        return RunDirectory.create(out, config, data)
+    directory = RunDirectory.open(out)
+    if settings and config != directory.config:
+        raise ConfigError(
+            f"--resume continues {out} with the settings it was begun with; leave out --set or change --out"
+        )
+    if data.checksum != directory.info["dataset_checksum"]:
+        raise DataError(f"{data.path}: is not the dataset that {out} was begun with (checksum differs)")
+    return directory
+
+
+class _TrainingSession:
+    """One call of `train`: the trainer with its batches and its validation."""
+
+    def __init__(self, data: Dataset, directory: RunDirectory) -> None:
+        self.data, self.directory, self.config = data, directory, directory.config
+        device = choose_device(self.config.training.device)
+        use_threads(self.config.training.threads)
+        catalogue = Catalogue.of(data)
+        self.packer = BatchPacker(catalogue, self.config.model.max_length)
+        self.users = training_users(data)
+        self.queries = data.queries("validation")
+        if not len(self.users) or not len(self.queries):
+            raise DataError(
+                f"{data.path}: has {len(self.users)} users to train on and {len(self.queries)} validation "
+                "targets; both must be at least 1; prepare it with longer histories"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.config.training.seed, "weights"))
+            self.model = build_model(catalogue, self.config.model)
+            sampler = NegativeSampler(catalogue.offsets, np.asarray(data.item_counts), self.config.loss.negatives)
+            loss = NextItemLoss(self.config.loss, catalogue.offsets, sampler)
+            objective = JointObjective(self.config, data.num_domains, loss)
+        self.trainer = Trainer(self.model, objective, self.config, directory.path, domains=data.domains, device=device)
+
+    def run(self, track: Sequence[str], *, show_progress: bool) -> bool:
+        """Train to the end, or until a signal (false)."""
+        trackers = [make_tracker(kind, self.directory.path) for kind in track]
+        self.trainer.resume()
+        log = JsonLinesLog(self.directory.path / LOG_NAME, self.trainer.state.epoch)
+        try:
+            is_finished = self.trainer.train(
+                self._batches, self._steps_per_epoch(), self._validate, [log, *trackers], show_progress=show_progress
+            )
+            if is_finished:
+                self._choose_fusion()
+            return is_finished
+        finally:
+            for tracker in trackers:
+                tracker.close()
+
+    def _steps_per_epoch(self) -> int:
+        return -(-len(self.users) // self.config.training.batch_size)
+
+    def _batches(self, epoch: int, skip: int) -> Iterator[PackedBatch]:
+        training = self.config.training
+        return training_batches(self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip)
+
+    def _validate(self) -> Validation:
+        return validate(self.model, self.data, self.queries, self.config.training)
+
+    def _choose_fusion(self) -> None:
+        """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone."""
+        path = self.directory.path / BEST_NAME
+        best = load_checkpoint(path)
+        if "fusion_weights" not in best.state:
+            return
+        load_module(self.model, best.tensors["model"], str(path))
+        chosen = validate(self.model, self.data, self.queries, self.config.training, FUSION_GRID)
+        save_checkpoint(path, best.tensors, {**best.state, **chosen.extra})

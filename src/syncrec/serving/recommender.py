@@ -1,0 +1,149 @@
+"""The best k items of a domain for a history."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from syncrec.data.dataset import Dataset
+from syncrec.data.packing import BatchPacker, history_batch
+from syncrec.errors import ConfigError
+from syncrec.models.scoring import encode_packed, fuse
+from syncrec.runs import TrainedModel
+
+__all__ = ["Answer", "Recommendation", "Recommender", "write_recommendations"]
+
+Answer = Literal["fused", "cross", "single"]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """An item of the domain asked, best first; a higher score is better, scores of one answer compare."""
+
+    rank: int
+    item: str
+    score: float
+
+
+class Recommender:
+    """Answers from a trained model; `dataset` supplies ids and the histories of known users.
+
+    A history without events of the domain is fine (the other domains speak), an empty one gets what the start token
+    says. Only the last T events of a history count.
+    """
+
+    def __init__(self, trained: TrainedModel, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._model = trained.model
+        self._fusion = trained.fusion_weights
+        self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length)
+        with torch.no_grad():
+            self._items = trained.model.item_vectors().float()
+
+    def for_history(
+        self,
+        history: Sequence[tuple[str, str]],
+        domain: str,
+        k: int,
+        *,
+        answer: Answer = "fused",
+        exclude_seen: bool = False,
+    ) -> list[Recommendation]:
+        """The best `k` items of `domain` after `history`, pairs (domain, item) in time order.
+
+        Raises:
+            UnknownDomainError, UnknownItemError: a name is not in the dataset.
+        """
+        events = np.asarray([self.dataset.item_index(d, item) for d, item in history], dtype=np.int64)
+        return self._one(events, domain, k, answer, exclude_seen)
+
+    def for_user(
+        self, user: str, domain: str, k: int, *, answer: Answer = "fused", exclude_seen: bool = False
+    ) -> list[Recommendation]:
+        """The best `k` items of `domain` after everything that `user` did in the dataset.
+
+        Raises:
+            UnknownUserError, UnknownDomainError: a name is not in the dataset.
+        """
+        events = np.asarray(self.dataset.history(self.dataset.user_index(user)), dtype=np.int64)
+        return self._one(events, domain, k, answer, exclude_seen)
+
+    def _one(self, events: Ints, domain: str, k: int, answer: Answer, exclude_seen: bool) -> list[Recommendation]:
+        number = self.dataset.domain_index(domain)
+        items, scores = self._best([events], number, k, answer, exclude_seen)
+        found = [(int(i), float(s)) for i, s in zip(items[0], scores[0], strict=True) if np.isfinite(s)]
+        ids = self.dataset.item_tables[number]
+        return [Recommendation(rank, ids[item], score) for rank, (item, score) in enumerate(found, start=1)]
+
+    def for_all_users(
+        self, domain: str, k: int, *, answer: Answer = "fused", exclude_seen: bool = False, batch_size: int = 512
+    ) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
+        """(user numbers [b], items inside the domain [b, k], scores [b, k]) in batches; -inf marks "no item left"."""
+        number = self.dataset.domain_index(domain)
+        for start in range(0, self.dataset.num_users, batch_size):
+            users = np.arange(start, min(start + batch_size, self.dataset.num_users))
+            histories = [np.asarray(self.dataset.history(int(u)), dtype=np.int64) for u in users]
+            yield users, *self._best(histories, number, k, answer, exclude_seen)
+
+    def _best(
+        self, histories: list[Ints], domain: int, k: int, answer: Answer, exclude_seen: bool
+    ) -> tuple[Ints, npt.NDArray[np.float32]]:
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}")
+        domains = np.full(len(histories), domain, dtype=np.int64)
+        packed = history_batch(self._packer, histories, domains)
+        vectors = torch.empty_like(queries := self._vectors(encode_packed(self._model, packed), answer, domains))
+        vectors[torch.as_tensor(packed.order, device=queries.device)] = queries
+        start, stop = self.dataset.item_range(domain)
+        scores = vectors @ self._items[start:stop].T
+        if exclude_seen:
+            _hide_seen(scores, histories, start, stop)
+        best = scores.topk(min(k, stop - start), dim=1)
+        return best.indices.cpu().numpy(), best.values.cpu().numpy()
+
+    def _vectors(self, answers: dict[str, Tensor], answer: Answer, domains: Ints) -> Tensor:
+        if len(answers) == 1:
+            return next(iter(answers.values()))
+        if answer != "fused":
+            return answers[answer]
+        return fuse(answers, self._fusion or [0.0] * self.dataset.num_domains, domains)
+
+
+def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> None:
+    lengths = [len(history) for history in histories]
+    rows = np.repeat(np.arange(len(histories)), lengths)
+    events = np.concatenate(histories)
+    is_here = (events >= start) & (events < stop)
+    scores[torch.as_tensor(rows[is_here]), torch.as_tensor(events[is_here] - start)] = -torch.inf
+
+
+def write_recommendations(
+    path: Path, dataset: Dataset, domain: str, batches: Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]
+) -> int:
+    """Write (user, rank, item, score) of all `batches` as one Parquet file, in one rename; gives the rows written."""
+    import polars as pl
+
+    from syncrec import artifacts
+
+    users, items, scores = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    is_item = np.isfinite(scores)
+    rows, ranks = np.nonzero(is_item)
+    user_ids = pl.Series(list(dataset.users), dtype=pl.String)
+    item_ids = pl.Series(list(dataset.item_tables[dataset.domain_index(domain)]), dtype=pl.String)
+    frame = pl.DataFrame(
+        {
+            "user": user_ids.gather(users[rows]),
+            "rank": (ranks + 1).astype(np.int32),
+            "item": item_ids.gather(items[is_item]),
+            "score": scores[is_item],
+        }
+    )
+    with artifacts.replaced_file(path) as place:
+        frame.write_parquet(place)
+    return len(frame)

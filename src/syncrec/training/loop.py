@@ -1,0 +1,268 @@
+"""The training loop.
+
+Every draw of chance in a step is a pure function of (seed, step), so the state between two steps is weights, optimizer
+and a few numbers: a run that was killed continues from its last checkpoint to the same final weights.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from syncrec.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_module,
+    load_optimizer,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from syncrec.config import Config, TrainingConfig
+from syncrec.data.packing import PackedBatch
+from syncrec.errors import NonFiniteLossError
+from syncrec.losses.objective import JointObjective, LossReport
+from syncrec.models.batch import TensorBatch
+from syncrec.models.interface import SequentialModel
+from syncrec.rng import derive_seed
+from syncrec.runs import BEST_NAME, LAST_NAME
+from syncrec.training.device import choose_precision
+from syncrec.training.optimizer import learning_rate, make_optimizer
+from syncrec.training.progress import TrainingProgress
+from syncrec.training.stopping import StopRequest
+from syncrec.training.tracking import Tracker
+
+__all__ = ["Batches", "TrainState", "Trainer", "Validation"]
+
+Batches = Callable[[int, int], Iterator[PackedBatch]]
+"""(epoch, batches to skip) -> the batches of the epoch."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """`value` decides which epoch is best; `report` goes into the log, `extra` into the best checkpoint's state."""
+
+    value: float
+    report: dict[str, Any]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainState:
+    """Where training stands; everything that a checkpoint must hold beside tensors."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    best_value: float | None = None
+    best_epoch: int = -1
+    stale_epochs: int = 0
+    is_finished: bool = False
+    sums: dict[str, list[float]] = field(default_factory=dict)  # of the running epoch
+
+
+class Trainer:
+    """Trains one model; `run` is the directory of its checkpoints."""
+
+    def __init__(
+        self,
+        model: SequentialModel,
+        objective: JointObjective,
+        config: Config,
+        run: Path,
+        *,
+        domains: Sequence[str],
+        device: torch.device,
+    ) -> None:
+        self.model, self.objective = model.to(device), objective.to(device)
+        self.config: TrainingConfig = config.training
+        self.run = run
+        self.domains = list(domains)
+        self.device = device
+        self.state = TrainState()
+        self.precision = choose_precision(config.training.precision, device)
+        self.optimizer = make_optimizer([self.model, self.objective], config.training)
+
+    def resume(self) -> bool:
+        """Continue from the last checkpoint; false if there is none.
+
+        Raises:
+            CheckpointError: it is damaged or fits another model.
+        """
+        path = self.run / LAST_NAME
+        if not path.exists():
+            return False
+        checkpoint: Checkpoint = load_checkpoint(path)
+        load_module(self.model, checkpoint.tensors["model"], str(path))
+        load_module(self.objective, checkpoint.tensors["objective"], str(path))
+        load_optimizer(self.optimizer, checkpoint.tensors.get("optimizer", {}))
+        self.state = TrainState(**checkpoint.state)
+        return True
+
+    def train(
+        self,
+        batches: Batches,
+        steps_per_epoch: int,
+        validate: Callable[[], Validation],
+        trackers: Sequence[Tracker],
+        *,
+        show_progress: bool = True,
+    ) -> bool:
+        """Train until the epochs are done, patience ends or a signal comes; false if it was stopped by a signal.
+
+        Raises:
+            NonFiniteLossError: before the update that would have spoiled the weights.
+        """
+        state = self.state
+        progress = TrainingProgress(self.config.epochs, steps_per_epoch, enabled=show_progress)
+        forked = [self.device] if self.device.type == "cuda" else []
+        with StopRequest() as stop, progress, torch.random.fork_rng(devices=forked):
+            while not state.is_finished and state.epoch < self.config.epochs:
+                started = (time.perf_counter(), time.process_time(), state.step_in_epoch)
+                if not self._run_epoch(batches, steps_per_epoch, stop, progress):
+                    self._save_last()
+                    return False
+                record = self._end_epoch(started, validate)
+                for tracker in trackers:
+                    tracker.record(record)
+                progress.validated(record, self.config.monitor)
+                self._save_last()
+        state.is_finished = True
+        self._save_last()
+        return True
+
+    def _run_epoch(self, batches: Batches, steps_per_epoch: int, stop: StopRequest, progress: TrainingProgress) -> bool:
+        """The steps of the running epoch that are still to do; false if asked to stop."""
+        state, total_steps = self.state, steps_per_epoch * self.config.epochs
+        begun, targets = time.perf_counter(), 0
+        self.model.train()
+        self.objective.train()
+        for batch in batches(state.epoch, state.step_in_epoch):
+            report = self._step(batch, total_steps)
+            targets += len(batch.targets)
+            progress.step(state.epoch, state.step, _shown(report), targets / (time.perf_counter() - begun))
+            every = self.config.checkpoint_every_steps
+            if every and state.step % every == 0:
+                self._save_last()
+            if stop.is_set:
+                return False
+        return True
+
+    def _step(self, packed: PackedBatch, total_steps: int) -> LossReport:
+        state = self.state
+        torch.manual_seed(derive_seed(self.config.seed, "dropout", state.step))
+        generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "negatives", state.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, state.step, total_steps)
+        batch = TensorBatch.of(packed, self.device)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            report: LossReport = self.objective(self.model, batch, generator)
+        self._refuse_non_finite(report)
+        self.optimizer.zero_grad(set_to_none=True)
+        report.total.backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        self.optimizer.step()
+        state.step += 1
+        state.step_in_epoch += 1
+        self._add_up(report)
+        return report
+
+    def _refuse_non_finite(self, report: LossReport) -> None:
+        if bool(torch.isfinite(report.total)):
+            return
+        parts = [
+            f"the {name} loss of domain {domain}"
+            for name, losses in report.domain_losses.items()
+            for domain, loss in zip(self.domains, losses.tolist(), strict=True)
+            if not torch.isfinite(torch.tensor(loss))
+        ]
+        if not torch.isfinite(report.mutual_information):
+            parts.append("the mutual information loss")
+        where = ", ".join(parts) or "the weighted sum of the losses"
+        raise NonFiniteLossError(
+            f"step {self.state.step} (epoch {self.state.epoch}): {where} is not finite; the weights were not updated; "
+            f"lower training.learning_rate or set training.precision=float32, then --resume"
+        )
+
+    def _add_up(self, report: LossReport) -> None:
+        present = (report.domain_counts > 0).to(torch.float32)
+        rows: dict[str, Tensor] = {
+            **{f"loss/{name}": loss for name, loss in report.domain_losses.items()},
+            "transfer_gap": report.transfer_gap,
+            "weight": report.weights * present,
+            "steps_with_domain": present,
+            "total": report.total.detach()[None],
+            "mutual_information": report.mutual_information[None],
+            "targets": report.domain_counts.to(torch.float32),
+        }
+        for name, row in rows.items():
+            before = self.state.sums.get(name, [0.0] * len(row))
+            self.state.sums[name] = [a + b for a, b in zip(before, row.tolist(), strict=True)]
+
+    def _end_epoch(self, started: tuple[float, float, int], validate: Callable[[], Validation]) -> dict[str, Any]:
+        state = self.state
+        record = self._epoch_record(started)
+        is_last = state.epoch + 1 == self.config.epochs
+        if is_last or (state.epoch + 1) % self.config.validate_every == 0:
+            self.model.eval()
+            self._take_validation(validate(), record)
+        record["best"] = {"epoch": state.best_epoch, "value": state.best_value}
+        state.epoch, state.step_in_epoch, state.sums = state.epoch + 1, 0, {}
+        return record
+
+    def _take_validation(self, validation: Validation, record: dict[str, Any]) -> None:
+        state = self.state
+        record["validation"] = validation.report
+        if state.best_value is None or validation.value > state.best_value:
+            state.best_value, state.best_epoch, state.stale_epochs = validation.value, state.epoch, 0
+            best = {"epoch": state.epoch, "value": validation.value, **validation.extra}
+            save_checkpoint(self.run / BEST_NAME, {"model": self.model.state_dict()}, best)
+            return
+        state.stale_epochs += self.config.validate_every
+        state.is_finished = state.stale_epochs >= self.config.patience
+
+    def _epoch_record(self, started: tuple[float, float, int]) -> dict[str, Any]:
+        state, sums = self.state, self.state.sums
+        seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
+        share = (state.step_in_epoch - started[2]) / max(1, state.step_in_epoch)
+        steps = [max(1.0, count) for count in sums["steps_with_domain"]]
+
+        def by_domain(name: str) -> dict[str, float]:
+            return {d: total / n for d, total, n in zip(self.domains, sums[name], steps, strict=True)}
+
+        losses: dict[str, Any] = {name[5:]: by_domain(name) for name in sums if name.startswith("loss/")}
+        for name in ("total", "mutual_information"):
+            losses[name] = sums[name][0] / max(1, state.step_in_epoch)
+        return {
+            "epoch": state.epoch,
+            "step": state.step,
+            "seconds": round(seconds, 3),
+            "cpu_seconds": round(cpu_seconds, 3),
+            "targets_per_second": round(share * sum(sums["targets"]) / seconds, 1),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "loss": losses,
+            "transfer_gap": by_domain("transfer_gap"),
+            "relative_gap": _named(self.domains, self.objective.correction.relative_gap),
+            "weight": by_domain("weight"),
+        }
+
+    def _save_last(self) -> None:
+        tensors: Mapping[str, Mapping[str, Tensor]] = {
+            "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        save_checkpoint(self.run / LAST_NAME, tensors, asdict(self.state))
+
+
+def _named(names: Sequence[str], values: Tensor) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _shown(report: LossReport) -> dict[str, float]:
+    shown: dict[str, float] = {name: float(losses.mean()) for name, losses in report.domain_losses.items()}
+    return {**shown, "mim": float(report.mutual_information)}

@@ -1,0 +1,31 @@
+"""AdamW without decay on biases and norms, and the learning rate as a function of the step."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from syncrec.config import TrainingConfig
+
+__all__ = ["learning_rate", "make_optimizer"]
+
+
+def make_optimizer(modules: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) over all parameters; vectors (biases, norms) are not decayed."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
+    """Learning rate of step 0, 1, ...: linear warm-up, then constant or half a cosine down to 1 % of the peak."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.learning_rate
+    progress = min(1.0, (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps))
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))

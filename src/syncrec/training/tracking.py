@@ -1,0 +1,117 @@
+"""Where the story of a training run goes: JSON lines always, TensorBoard or MLflow if asked for."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from syncrec import artifacts
+from syncrec.errors import ConfigError, MissingCapabilityError
+
+__all__ = ["JsonLinesLog", "Tracker", "make_tracker", "read_log"]
+
+
+class Tracker(Protocol):
+    """Receives one record an epoch."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Take the record of an epoch; `record["step"]` is the number of steps so far."""
+
+    def close(self) -> None:
+        """Flush and let go."""
+
+
+class JsonLinesLog:
+    """`log.jsonl`: one line an epoch. A resumed run first drops the lines of epochs it will run again."""
+
+    def __init__(self, path: Path, first_epoch: int) -> None:
+        self.path = path
+        kept = [line for line in read_log(path) if line["epoch"] < first_epoch] if path.exists() else []
+        artifacts.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Append one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a `log.jsonl`; a last line that was cut off by a crash is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class TensorBoardTracker:
+    """Every number of a record as a scalar named by its path, under `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise MissingCapabilityError(
+                "--track tensorboard needs the package tensorboard; pip install 'syncrec[track]'"
+            ) from None
+        self._writer = SummaryWriter(str(directory))
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Write the scalars at the record's step."""
+        for name, value in _scalars(record):
+            self._writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+class MlflowTracker:
+    """Every number of a record as a metric of a run of the experiment `syncrec` (MLFLOW_TRACKING_URI or ./mlruns)."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            import mlflow
+        except ImportError:
+            raise MissingCapabilityError(
+                "--track mlflow needs the package mlflow-skinny; pip install 'syncrec[mlflow]'"
+            ) from None
+        self._mlflow = mlflow
+        mlflow.set_experiment("syncrec")
+        mlflow.start_run(run_name=name)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Log the metrics at the record's step."""
+        metrics = {name.replace("@", "_at_"): float(value) for name, value in _scalars(record)}
+        self._mlflow.log_metrics(metrics, step=record["step"])
+
+    def close(self) -> None:
+        """End the run."""
+        self._mlflow.end_run()
+
+
+def make_tracker(kind: str, run: Path) -> Tracker:
+    """The tracker `tensorboard` or `mlflow`.
+
+    Raises:
+        ConfigError: no such tracker.
+        MissingCapabilityError: its package is not installed.
+    """
+    if kind == "tensorboard":
+        return TensorBoardTracker(run / "tensorboard")
+    if kind == "mlflow":
+        return MlflowTracker(run.name)
+    raise ConfigError(f"--track must be tensorboard or mlflow, got {kind!r}")
+
+
+def _scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{prefix}{name}", value
