@@ -1,0 +1,94 @@
+"""Columns of integers on disk: a log after its ids became numbers, memory-mapped and walked in chunks.
+
+Every pass over a log looks at one chunk at a time, so memory does not grow with the log.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CHUNK_EVENTS", "EventWriter", "Events", "empty_column", "tally", "write_events"]
+
+CHUNK_EVENTS = 1 << 22
+
+_COLUMNS = {"users": np.uint32, "items": np.uint32, "times": np.int64}
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events as three columns of one length, in memory or memory-mapped: numbers of user and item, time in ms."""
+
+    users: npt.NDArray[np.uint32]
+    items: npt.NDArray[np.uint32]
+    times: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, which: slice | npt.NDArray[Any]) -> "Events":
+        """The events at a slice (views), an index array or a mask (copies)."""
+        return Events(self.users[which], self.items[which], self.times[which])
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of consecutive chunks of at most `CHUNK_EVENTS` events."""
+        for start in range(0, len(self), CHUNK_EVENTS):
+            yield start, min(start + CHUNK_EVENTS, len(self))
+
+    def chunks(self) -> Iterator["Events"]:
+        """The events in order, at most `CHUNK_EVENTS` at a time."""
+        return (self[start:stop] for start, stop in self.spans())
+
+
+class EventWriter:
+    """Appends events to files `<name>.<column>` in a directory; `close` gives them back memory-mapped."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._paths = {column: directory / f"{name}.{column}" for column in _COLUMNS}
+        self._files = {column: path.open("wb") for column, path in self._paths.items()}
+        self.num_events = 0
+
+    def append(self, events: Events) -> None:
+        """Write `events` behind those already written."""
+        for column, kind in _COLUMNS.items():
+            np.ascontiguousarray(getattr(events, column), dtype=kind).tofile(self._files[column])
+        self.num_events += len(events)
+
+    def truncate(self, num_events: int) -> None:
+        """Forget all but the first `num_events` events."""
+        for column, kind in _COLUMNS.items():
+            self._files[column].seek(num_events * np.dtype(kind).itemsize)
+            self._files[column].truncate()
+        self.num_events = num_events
+
+    def close(self) -> Events:
+        """All that was written, memory-mapped read-only."""
+        for file in self._files.values():
+            file.close()
+        if not self.num_events:
+            return Events(*(np.zeros(0, dtype=kind) for kind in _COLUMNS.values()))
+        return Events(*(np.memmap(self._paths[column], dtype=kind, mode="r") for column, kind in _COLUMNS.items()))
+
+
+def write_events(chunks: Iterable[Events], directory: Path, name: str) -> Events:
+    """The events of all `chunks`, written to `<name>.<column>` in `directory` and memory-mapped."""
+    writer = EventWriter(directory, name)
+    for chunk in chunks:
+        writer.append(chunk)
+    return writer.close()
+
+
+def empty_column(path: Path, kind: Any, length: int) -> npt.NDArray[Any]:
+    """A writable column of `length` entries in the new file `path`, memory-mapped."""
+    return np.memmap(path, dtype=kind, mode="w+", shape=(length,)) if length else np.zeros(0, dtype=kind)
+
+
+def tally(numbers: npt.NDArray[np.integer], size: int) -> npt.NDArray[np.int64]:
+    """How often each of the numbers 0..size-1 occurs."""
+    counts = np.zeros(size, dtype=np.int64)
+    for start in range(0, len(numbers), CHUNK_EVENTS):
+        counts += np.bincount(numbers[start : start + CHUNK_EVENTS], minlength=size)
+    return counts

@@ -1,0 +1,113 @@
+"""What is left out of a log, each step counted before and after.
+
+The order of the steps:
+
+1. `repeats`: an event whose item is that of the user's event just before it (a a b a -> a b a);
+2. `k-core`: users with too few events, items with too few events, users in too few domains. Each removal can put
+   another user or item below its limit, so all three are applied together until nothing changes; what remains is the
+   largest log that satisfies them all;
+3. `max-history`: all but a user's last n events. It comes last, so an item may end up with fewer events than the
+   limit of step 2.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from syncrec.config import PrepareConfig
+from syncrec.data.events import Events, tally, write_events
+from syncrec.data.k_core import Limits, k_core
+from syncrec.errors import DataError
+
+__all__ = ["Counts", "FilterStep", "apply_filters", "count"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much a log holds."""
+
+    events: int
+    users: int
+    items: int
+
+    def __str__(self) -> str:
+        return f"{self.events:,} events, {self.users:,} users, {self.items:,} items"
+
+
+@dataclass(frozen=True)
+class FilterStep:
+    """One filter, with its settings, counted before and after."""
+
+    name: str
+    before: Counts
+    after: Counts
+    details: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        details = ", ".join(f"{key} {value:,}" for key, value in self.details.items())
+        return f"filter {self.name}{f' ({details})' if details else ''}: {self.before} -> {self.after}"
+
+    def content(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"name": self.name, **self.details, "before": asdict(self.before), "after": asdict(self.after)}
+
+
+def count(events: Events) -> Counts:
+    """Events, users and items of a log."""
+    present = [np.count_nonzero(tally(n, int(n.max(initial=0)) + 1)) for n in (events.users, events.items)]
+    return Counts(len(events), int(present[0]), int(present[1]))
+
+
+def apply_filters(
+    events: Events,
+    domain_of_item: npt.NDArray[np.int64],
+    settings: PrepareConfig,
+    work: Path,
+    report: Callable[[str], None],
+) -> tuple[Events, list[FilterStep]]:
+    """`events` (by user, in time order) without what `settings` leaves out, and the steps taken.
+
+    Raises:
+        DataError: a step leaves nothing; the text names it.
+    """
+    limits = Limits(settings.min_user_interactions, settings.min_item_interactions, settings.min_user_domains)
+    before, steps = count(events), []
+    for name, keep in _filters(domain_of_item, settings, limits, work):
+        events, details = keep(events)
+        steps.append(FilterStep(name, before, count(events), details))
+        report(str(steps[-1]))
+        if not len(events):
+            raise DataError(f"nothing is left by the {steps[-1]}; lower its limits")
+        before = steps[-1].after
+    return events, steps
+
+
+def _filters(
+    domain_of_item: npt.NDArray[np.int64], settings: PrepareConfig, limits: Limits, work: Path
+) -> Iterator[tuple[str, Callable[[Events], tuple[Events, dict[str, int]]]]]:
+    """(name, function from events to the events kept and details to report) of each filter asked for."""
+    if settings.drop_repeats:
+        yield "repeats", lambda events: (write_events(_without_repeats(events), work, "no_repeats"), {})
+    yield "k-core", lambda events: k_core(events, domain_of_item, limits, work)
+    if (length := settings.max_history) is not None:
+        details = {"max_history": length}
+        yield "max-history", lambda events: (write_events(_last_events(events, length), work, "last"), details)
+
+
+def _without_repeats(events: Events) -> Iterator[Events]:
+    for start, stop in events.spans():
+        first = max(start, 1)
+        chunk, previous = events[first:stop], events[first - 1 : stop - 1]
+        is_repeat = (chunk.users == previous.users) & (chunk.items == previous.items)
+        yield events[start:stop][np.r_[[True] * (first - start), ~is_repeat].astype(np.bool_)]
+
+
+def _last_events(events: Events, length: int) -> Iterator[Events]:
+    user_ends = np.cumsum(tally(events.users, int(events.users.max(initial=0)) + 1))
+    for start, stop in events.spans():
+        chunk = events[start:stop]
+        yield chunk[user_ends[chunk.users] - np.arange(start, stop) <= length]

@@ -1,0 +1,131 @@
+"""Raw files become columns of integers on disk, in the order of the input, and a vocabulary."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from syncrec.data.events import Events, EventWriter
+from syncrec.data.formats import Preset
+from syncrec.data.lines import replace_broken_lines
+from syncrec.data.readers import clear_read_errors, has_header, scan_rows
+from syncrec.data.rejects import BadRow, bad_rows, is_bad
+from syncrec.data.sources import InputFile
+from syncrec.data.vocabulary import ArrivalCodes, ItemDomains
+from syncrec.errors import DataError
+
+__all__ = ["LogReader", "RawLog"]
+
+_BATCH_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """What was read: events in input order by arrival codes, what the codes stand for, and the rows left out."""
+
+    events: Events
+    users: ArrivalCodes
+    items: ArrivalCodes
+    domains: ArrivalCodes
+    item_domains: ItemDomains
+    rejects: Sequence[BadRow]
+
+
+class LogReader:
+    """Reads the files of one log; `read` one after another, then `close`."""
+
+    def __init__(
+        self, work: Path, preset: Preset, columns: Mapping[str, str], on_bad_rows: Literal["refuse", "skip"]
+    ) -> None:
+        self._work, self._preset, self._columns = work, preset, columns
+        self._skips = on_bad_rows == "skip"
+        self._writer = EventWriter(work, "raw")
+        self._users, self._items, self._domains = ArrivalCodes(), ArrivalCodes(), ArrivalCodes()
+        self._item_domains = ItemDomains(self._items, self._domains)
+        self._rejects: list[BadRow] = []
+
+    def read(self, file: InputFile, report: Callable[[str], None]) -> None:
+        """Append the events of `file`.
+
+        Raises:
+            DataError: the file is damaged, a row is bad (unless bad rows are skipped), or an item is in two domains.
+        """
+        before, bad_before = self._writer.num_events, len(self._rejects)
+        try:
+            self._read(file)
+        except DataError:
+            if not (self._skips and file.format.kind == "jsonl"):
+                raise
+            self._writer.truncate(before)
+            self._read_without_broken_lines(file)
+        skipped = len(self._rejects) - bad_before
+        left_out = f", {skipped:,} bad rows skipped" if skipped else ""
+        report(f"{file.path}: {self._writer.num_events - before:,} events{left_out}")
+
+    def close(self) -> RawLog:
+        """All that was read."""
+        events = self._writer.close()
+        return RawLog(events, self._users, self._items, self._domains, self._item_domains, self._rejects)
+
+    def _read(self, file: InputFile) -> None:
+        rows = scan_rows(file, self._preset, self._columns)
+        domain = None if file.domain is None else np.uint32(self._domains.code(file.domain))
+        bad: list[pl.DataFrame] = []
+        with clear_read_errors(file):
+            query = rows.with_columns(self._codes(file))
+            for batch in query.collect_batches(engine="streaming", maintain_order=True, chunk_size=_BATCH_ROWS):
+                bad.append(self._append(file, _parse_rest(batch), domain))
+            self._rejects += bad_rows(file, pl.concat(bad), int(has_header(file, self._preset))) if bad else []
+
+    def _codes(self, file: InputFile) -> list[pl.Expr]:
+        coders = {"user": self._users, "item": self._items, "domain": self._domains}
+        return [coder.encode(pl.col(n)) for n, coder in coders.items() if n != "domain" or file.domain is None]
+
+    def _append(self, file: InputFile, batch: pl.DataFrame, domain: np.uint32 | None) -> pl.DataFrame:
+        """Write the good rows of `batch` and give back the bad ones."""
+        is_rejected = is_bad(batch)
+        rejected = batch.filter(is_rejected) if is_rejected.any() else batch.clear()
+        if len(rejected):
+            self._refuse(file, rejected)
+            batch = batch.filter(~is_rejected)
+        events = Events(batch["user"].to_numpy(), batch["item"].to_numpy(), batch["time"].to_numpy())
+        domains = batch["domain"].to_numpy() if domain is None else domain
+        self._item_domains.learn(events.items, domains)
+        self._writer.append(events)
+        return rejected
+
+    def _refuse(self, file: InputFile, rejected: pl.DataFrame) -> None:
+        """Stop at the first bad row, unless bad rows are skipped."""
+        found = [] if self._skips else bad_rows(file, rejected, int(has_header(file, self._preset)))
+        if found:
+            raise DataError(f"{found[0]}; mend it, or leave bad rows out with bad_rows = skip")
+
+    def _read_without_broken_lines(self, file: InputFile) -> None:
+        """Read a copy of a JSON lines file in which each line that is no JSON object is an empty object."""
+        copy = self._work / "mended.jsonl"
+        with clear_read_errors(file):
+            broken = {
+                line: BadRow(str(file.path), line, reason, "")
+                for line, reason in replace_broken_lines(file.path, file.format, copy)
+            }
+        before = len(self._rejects)
+        mended = dataclasses.replace(file, path=copy, format=dataclasses.replace(file.format, compression=""))
+        self._read(mended)
+        found = self._rejects[before:]
+        self._rejects[before:] = [broken.get(b.line, dataclasses.replace(b, file=str(file.path))) for b in found]
+        copy.unlink()
+
+
+def _parse_rest(batch: pl.DataFrame) -> pl.DataFrame:
+    """`batch` with the times that are no plain numbers parsed too."""
+    from syncrec.data.timestamps import parse_times
+
+    if not batch["time_text"].len() - batch["time_text"].null_count():
+        return batch
+    rest = batch["time_text"].is_not_null().arg_true()
+    times = batch["time"].scatter(rest, parse_times(batch["time_text"][rest]))
+    return batch.with_columns(times.alias("time"))

@@ -1,0 +1,104 @@
+"""The `prepare` stage: raw logs in, a prepared dataset out.
+
+Files are read in streams and their ids become numbers at once; everything after that is arithmetic on memory-mapped
+columns of 16 bytes an event, in chunks. What grows with the log in memory is the vocabulary, not the events.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from syncrec.artifacts import staged_directory
+from syncrec.config import PrepareConfig
+from syncrec.data.assembly import assemble, drop_gaps, sort_log
+from syncrec.data.dataset import Dataset, write_dataset
+from syncrec.data.filters import apply_filters
+from syncrec.data.formats import FIELDS, find_preset
+from syncrec.data.ingest import LogReader, RawLog
+from syncrec.data.rejects import write_rejects
+from syncrec.data.sources import InputFile, Source, find_files
+from syncrec.data.splits import check_split_settings
+from syncrec.errors import ConfigError, DataError, nearest_names
+
+__all__ = ["Source", "prepare"]
+
+Report = Callable[[str], None]
+
+
+def prepare(
+    sources: Sequence[Source],
+    out: Path,
+    settings: PrepareConfig,
+    *,
+    columns: Mapping[str, str] | None = None,
+    preset: str | None = None,
+    overwrite: bool = False,
+    report: Report = lambda _: None,
+) -> Dataset:
+    """Make the dataset `out` from raw logs; it is either whole or not there.
+
+    Args:
+        sources: files or globs, each with the domain of its events, or None if a column holds it. Events with equal
+            time keep the order of files given, then of rows. Domains named here come first and in this order, those
+            from a column after them, sorted.
+        out: the directory to make.
+        settings: filters, split and order of ties.
+        columns: the file's column for each of user, item, domain, timestamp; else the preset's or the name itself.
+        preset: a key of `formats.PRESETS`.
+        overwrite: replace an older dataset.
+        report: is given lines about progress, filters and what was left out.
+
+    Raises:
+        ConfigError: a setting, preset or column mapping makes no sense.
+        DataError: the log is missing, damaged, holds a bad row, or has too little for the filters or the split.
+        ArtifactError: `out` exists.
+    """
+    columns = columns or {}
+    _check_columns(columns)
+    check_split_settings(settings, report)
+    reader_settings = (find_preset(preset), columns, settings.bad_rows)
+    files = find_files(sources)
+    with staged_directory(out, overwrite=overwrite) as stage, _work_directory(out) as work:
+        raw = _read(LogReader(work, *reader_settings), files, report)
+        log = sort_log(raw, [file.domain for file in files if file.domain], settings, work)
+        events, steps = apply_filters(log.events, log.ids.domain_of_item, settings, work, report)
+        arrays, content = assemble(drop_gaps(replace(log, events=events), work, report), settings, work)
+        if settings.bad_rows == "skip":
+            write_rejects(stage, raw.rejects)
+        content |= {"settings": _provenance(settings, files, columns, preset), "rejected_rows": len(raw.rejects)}
+        write_dataset(stage, arrays, {**content, "filters": [step.content() for step in steps]})
+    return Dataset(out)
+
+
+def _read(reader: LogReader, files: Sequence[InputFile], report: Report) -> RawLog:
+    for file in files:
+        reader.read(file, report)
+    raw = reader.close()
+    if not len(raw.events):
+        raise DataError(f"the log holds no events: {', '.join(str(file.path) for file in files)}")
+    return raw
+
+
+def _provenance(
+    settings: PrepareConfig, files: Sequence[InputFile], columns: Mapping[str, str], preset: str | None
+) -> dict[str, Any]:
+    sources = [{"file": file.path.name, "domain": file.domain} for file in files]
+    return {**settings.model_dump(), "columns": dict(columns), "preset": preset, "sources": sources}
+
+
+def _check_columns(columns: Mapping[str, str]) -> None:
+    for name in columns:
+        if name not in FIELDS:
+            near = nearest_names(name, FIELDS)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"columns maps {name!r}, but the fields are {', '.join(FIELDS)}{hint}")
+
+
+@contextmanager
+def _work_directory(out: Path) -> Iterator[Path]:
+    """A directory beside `out` for columns on their way, gone at the end."""
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as name:
+        yield Path(name)

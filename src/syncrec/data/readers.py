@@ -1,0 +1,113 @@
+"""One raw file of any notation becomes batches of the same few columns, read in bounded memory.
+
+Ids are read as text, so leading zeros stay. A frame of `scan_rows` has the columns `row` (number of the data row from
+0), `user`, `item`, `domain` (unless the file has one), `time` (ms, null if bad), `time_text` (what the time reads,
+only where `time` is null) and `extra` (the first field too many, null if there is none).
+"""
+
+import glob
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import polars as pl
+
+from syncrec.data.formats import FIELDS, Preset, find_columns
+from syncrec.data.lines import csv_rows, damage, json_rows
+from syncrec.data.sources import InputFile
+from syncrec.data.timestamps import times_of_column
+from syncrec.errors import DataError
+
+__all__ = ["clear_read_errors", "has_header", "scan_rows"]
+
+_JSON_HEAD = 1000
+_ROW = "row"
+
+
+def scan_rows(file: InputFile, preset: Preset, mapped: Mapping[str, str]) -> pl.LazyFrame:
+    """The rows of `file` in order, unread yet; columns as in the module's description.
+
+    Raises:
+        DataError: a column is missing, or the head of the file cannot be read.
+    """
+    fields = [f for f in FIELDS if f != "domain" or file.domain is None]
+    with clear_read_errors(file):
+        names = _column_names(file, preset)
+        columns = find_columns(file.path, names, fields, preset, mapped)
+        frame, kinds = _scan(file, names, has_header(file, preset))
+        return frame.select(*_select(columns, kinds, file.format.kind == "csv"))
+
+
+def has_header(file: InputFile, preset: Preset) -> bool:
+    """Whether the first line of `file` names its columns."""
+    return file.format.kind == "csv" and preset.header is None
+
+
+@contextmanager
+def clear_read_errors(file: InputFile) -> Iterator[None]:
+    """Turns what goes wrong while `file` is read into one line that says where.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeError) as error:
+        found = damage(file.path, file.format) if file.format.kind != "parquet" else None
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{file.path}{found or f': cannot be read as {file.format.kind}: {message}'}") from None
+
+
+def _column_names(file: InputFile, preset: Preset) -> list[str]:
+    if file.format.kind == "parquet":
+        return pl.scan_parquet(file.path, glob=False).collect_schema().names()
+    if file.format.kind == "jsonl":
+        head = itertools.islice(json_rows(file.path, file.format), _JSON_HEAD)
+        names = list(dict.fromkeys(name for _, value in head for name in value))
+    else:
+        _, first = next(csv_rows(file.path, file.format), (1, []))
+        names = list(preset.header or first) if first else []
+    if not names:
+        raise DataError(f"{file.path}: the file is empty")
+    return names
+
+
+def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.LazyFrame, list[pl.DataType]]:
+    """The raw columns under the names "0", "1", ... (CSV: one more, for fields too many), and their types."""
+    numbers = [str(index) for index in range(len(names) + 1)]
+    if file.format.kind == "csv":
+        frame = pl.scan_csv(
+            file.path,
+            glob=False,
+            has_header=False,
+            skip_lines=int(skip_header),
+            separator=file.format.separator,
+            schema=dict.fromkeys(numbers, pl.String),
+            truncate_ragged_lines=True,
+            missing_columns="insert",
+            raise_if_empty=False,
+            row_index_name=_ROW,
+        )
+        return frame, [pl.String()] * len(names)
+    if file.format.kind == "jsonl":
+        path = glob.escape(str(file.path))
+        frame = pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String), row_index_name=_ROW)
+    else:
+        frame = pl.scan_parquet(file.path, glob=False, row_index_name=_ROW)
+    kinds = dict(frame.collect_schema())
+    return frame.rename(dict(zip(names, numbers, strict=False))), [kinds[name] for name in names]
+
+
+def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], can_be_ragged: bool) -> list[pl.Expr]:
+    ids = [_id_column(str(index)).alias(name) for name, index in columns.items() if name != "timestamp"]
+    index = columns["timestamp"]
+    raw = pl.col(str(index))
+    time = times_of_column(raw, kinds[index])
+    text = pl.when(time.is_null()).then(raw.cast(pl.String))
+    extra = pl.col(str(len(kinds))) if can_be_ragged else pl.lit(None, pl.String)
+    return [pl.col(_ROW), *ids, time.alias("time"), text.alias("time_text"), extra.alias("extra")]
+
+
+def _id_column(name: str) -> pl.Expr:
+    text = pl.col(name).cast(pl.String)
+    return pl.when(text != "").then(text)

@@ -1,0 +1,133 @@
+"""Which events are for training, validation and test. Every split cuts each user's history in time order.
+
+Neither split keeps items out of the test part that training never saw; their share is in the statistics.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from syncrec.config import PrepareConfig
+from syncrec.data.timestamps import time_in_milliseconds
+from syncrec.errors import ConfigError, DataError
+
+__all__ = ["Cuts", "check_split_settings", "leave_one_out", "split_events", "temporal"]
+
+_LEAST_LEAVE_ONE_OUT = 3
+_Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Event index at which each user's training part ends, and at which the validation part does (int64 [U])."""
+
+    train_end: _Offsets
+    validation_end: _Offsets
+
+
+def check_split_settings(settings: PrepareConfig, report: Callable[[str], None]) -> None:
+    """Refuse a temporal split without its two times; say so when times are given that have no effect.
+
+    Raises:
+        ConfigError: a time is missing or is no time.
+    """
+    times = {"validation_from": settings.validation_from, "test_from": settings.test_from}
+    if settings.split != "temporal":
+        for name in (n for n, value in times.items() if value is not None):
+            report(f"note: {name} has no effect with split = {settings.split}")
+        return
+    for name, value in times.items():
+        if value is None:
+            raise ConfigError(f"split = temporal needs {name}: a date, epoch seconds or a fraction of the events")
+        if _fraction(value) is None:
+            time_in_milliseconds(value, name)
+
+
+def split_events(offsets: _Offsets, times: npt.NDArray[np.int64], settings: PrepareConfig) -> Cuts:
+    """The split that `settings` asks for; `times` in ms, ascending within each user.
+
+    Raises:
+        DataError: a part would be empty.
+        ConfigError: the two times are in the wrong order.
+    """
+    if settings.split == "leave-one-out":
+        return leave_one_out(offsets)
+    assert settings.validation_from is not None and settings.test_from is not None
+    validation_from = _boundary(settings.validation_from, times, "validation_from")
+    test_from = _boundary(settings.test_from, times, "test_from")
+    if validation_from >= test_from:
+        raise ConfigError(
+            f"validation_from must be before test_from, got {settings.validation_from} and {settings.test_from}"
+        )
+    return temporal(offsets, times, validation_from, test_from)
+
+
+def leave_one_out(offsets: _Offsets) -> Cuts:
+    """A user's last event is the test part, the last but one validation, whatever their domains.
+
+    All events of a user with fewer than three are training events.
+
+    Raises:
+        DataError: no user has three events.
+    """
+    has_targets = (np.diff(offsets) >= _LEAST_LEAVE_ONE_OUT).astype(np.int64)
+    if not has_targets.any():
+        longest = int(np.diff(offsets).max(initial=0))
+        raise DataError(
+            f"too few events for leave-one-out: no user has {_LEAST_LEAVE_ONE_OUT}, the longest history has {longest}; "
+            "use the temporal split or a larger log"
+        )
+    return Cuts(offsets[1:] - 2 * has_targets, offsets[1:] - has_targets)
+
+
+def temporal(offsets: _Offsets, times: npt.NDArray[np.int64], validation_from: int, test_from: int) -> Cuts:
+    """Events before `validation_from` (ms) are for training, those from `test_from` on the test part.
+
+    A user's events may all lie in one part.
+
+    Raises:
+        DataError: a part has no events.
+    """
+    cuts = Cuts(
+        offsets[:-1] + _count_before(offsets, times, validation_from),
+        offsets[:-1] + _count_before(offsets, times, test_from),
+    )
+    parts = {"training": cuts.train_end - offsets[:-1], "validation": cuts.validation_end - cuts.train_end}
+    parts["test"] = offsets[1:] - cuts.validation_end
+    for name, lengths in parts.items():
+        if not lengths.any():
+            raise DataError(
+                f"the temporal split leaves no {name} events; the log runs from {_date(times.min())} to "
+                f"{_date(times.max())}: change validation_from or test_from"
+            )
+    return cuts
+
+
+def _count_before(offsets: _Offsets, times: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
+    """For each user how many of the events lie before `limit`."""
+    before = np.zeros(len(times) + 1, dtype=np.int64)
+    np.cumsum(times < limit, out=before[1:])
+    return np.diff(before[offsets])
+
+
+def _boundary(value: str, times: npt.NDArray[np.int64], setting: str) -> int:
+    fraction = _fraction(value)
+    if fraction is None:
+        return time_in_milliseconds(value, setting)
+    place = int(fraction * len(times))
+    return int(np.partition(times, place)[place])
+
+
+def _fraction(value: str) -> float | None:
+    """`value` as a fraction of the events, None if it is none: a number above 0 and below 1."""
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 < number < 1 else None
+
+
+def _date(milliseconds: np.int64) -> str:
+    return str(np.datetime64(int(milliseconds), "ms").astype("datetime64[s]"))

@@ -1,0 +1,124 @@
+"""What a prepared dataset looks like in numbers, for its manifest."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from syncrec.data.events import Events
+from syncrec.data.splits import Cuts
+
+__all__ = ["Overview", "describe", "domain_counts", "overview", "tied_share"]
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Counts from which everything else follows (U users, D domains, I items).
+
+    `user_events` int32 [U, D]: events of a user in a domain; `part_events` int64 [D, 3]: training, validation and
+    test events of a domain; `item_counts` int64 [I]: training events of an item; `cold_targets` int64 [D]: test events
+    whose item has no training event.
+    """
+
+    user_events: npt.NDArray[np.int32]
+    part_events: npt.NDArray[np.int64]
+    item_counts: npt.NDArray[np.int64]
+    cold_targets: npt.NDArray[np.int64]
+
+
+def overview(events: Events, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], num_domains: int) -> Overview:
+    """Count `events`, which are sorted by user and split by `cuts`; two passes in chunks."""
+    user_events = np.zeros((len(cuts.train_end), num_domains), dtype=np.int32)
+    part_events = np.zeros((num_domains, len(_PARTS)), dtype=np.int64)
+    item_counts = np.zeros(len(domain_of_item), dtype=np.int64)
+    for chunk, parts in _parts(events, cuts):
+        domains = domain_of_item[chunk.items]
+        first, last = int(chunk.users[0]), int(chunk.users[-1]) + 1
+        cells = (chunk.users - np.uint32(first)).astype(np.int64) * num_domains + domains
+        counted = np.bincount(cells, minlength=(last - first) * num_domains)
+        user_events[first:last] += counted.reshape(-1, num_domains).astype(np.int32)
+        part_events += np.bincount(domains * len(_PARTS) + parts, minlength=part_events.size).reshape(part_events.shape)
+        item_counts += np.bincount(chunk.items[parts == 0], minlength=len(item_counts))
+    cold_targets = np.zeros(num_domains, dtype=np.int64)
+    for chunk, parts in _parts(events, cuts):
+        targets = chunk.items[parts == _PARTS.index("test")]
+        cold = targets[item_counts[targets] == 0]
+        cold_targets += np.bincount(domain_of_item[cold], minlength=num_domains)
+    return Overview(user_events, part_events, item_counts, cold_targets)
+
+
+def _parts(events: Events, cuts: Cuts) -> Iterator[tuple[Events, npt.NDArray[np.int64]]]:
+    """Each chunk of events with the part (0 training, 1 validation, 2 test) of each event."""
+    for start, stop in events.spans():
+        chunk, places = events[start:stop], np.arange(start, stop)
+        in_validation = (places >= cuts.train_end[chunk.users]).astype(np.int64)
+        yield chunk, in_validation + (places >= cuts.validation_end[chunk.users])
+
+
+def tied_share(events: Events) -> float:
+    """Share of neighbouring events of one user with equal time (to the millisecond), 0..1; 0 without neighbours."""
+    neighbours = ties = 0
+    for start, stop in events.spans():
+        chunk = events[max(start - 1, 0) : stop]
+        same_user = chunk.users[1:] == chunk.users[:-1]
+        neighbours += int(same_user.sum())
+        ties += int((same_user & (chunk.times[1:] == chunk.times[:-1])).sum())
+    return ties / neighbours if neighbours else 0.0
+
+
+def domain_counts(
+    view: Overview, domains: Sequence[str], items_of_domain: Sequence[Sequence[str]]
+) -> dict[str, dict[str, int]]:
+    """Events, users, items, and events of each part, for each domain."""
+    counts = {}
+    for number, name in enumerate(domains):
+        parts = view.part_events[number]
+        counts[name] = {
+            "events": int(parts.sum()),
+            "users": int(np.count_nonzero(view.user_events[:, number])),
+            "items": len(items_of_domain[number]),
+            **{f"{part}_events": int(n) for part, n in zip(_PARTS, parts, strict=True)},
+        }
+    return counts
+
+
+def describe(view: Overview, events: Events, cuts: Cuts, domains: Sequence[str]) -> dict[str, Any]:
+    """The manifest's statistics; lengths in events, shares 0..1 (None where there is nothing to share), times UTC."""
+    uses_domain = (view.user_events > 0).astype(np.int64)
+    lengths = view.user_events.sum(axis=1)
+    tests = view.part_events[:, _PARTS.index("test")]
+    num_domains = np.bincount(uses_domain.sum(axis=1), minlength=len(domains) + 1)
+    return {
+        "events": len(events),
+        "users": len(lengths),
+        "items": len(view.item_counts),
+        "users_without_targets": int(np.sum(cuts.train_end == np.cumsum(lengths))),
+        "users_by_num_domains": {str(n): int(num_domains[n]) for n in range(1, len(domains) + 1)},
+        "shared_users": {"domains": list(domains), "matrix": (uses_domain.T @ uses_domain).tolist()},
+        "history_lengths": {
+            "all": _lengths(lengths),
+            "by_domain": {d: _lengths(view.user_events[:, i]) for i, d in enumerate(domains)},
+        },
+        "tied_timestamps": tied_share(events),
+        "cold_test_items": {
+            d: float(view.cold_targets[i] / tests[i]) if tests[i] else None for i, d in enumerate(domains)
+        },
+        "time_range": {"first": _date(events.times.min()), "last": _date(events.times.max())},
+    }
+
+
+def _lengths(lengths: npt.NDArray[np.integer]) -> dict[str, float]:
+    """Mean, extremes and quantiles of the lengths above 0."""
+    present = lengths[lengths > 0]
+    quantiles = np.quantile(present, _QUANTILES)
+    named = {f"q{round(q * 100):02d}": float(value) for q, value in zip(_QUANTILES, quantiles, strict=True)}
+    return {"mean": float(present.mean()), "min": int(present.min()), **named, "max": int(present.max())}
+
+
+def _date(milliseconds: np.int64) -> str:
+    return str(np.datetime64(int(milliseconds), "ms").astype("datetime64[s]"))
