@@ -3,15 +3,15 @@
 The functions are the Python API; the command line calls them and adds nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
-from syncrec.config import Config, load_config
+from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
 from syncrec.errors import ConfigError, DataError
@@ -28,7 +28,10 @@ from syncrec.training.loop import Trainer, Validation
 from syncrec.training.tracking import JsonLinesLog, make_tracker
 from syncrec.validation import FUSION_GRID, answer_scorers, validate
 
-__all__ = ["Run", "evaluate_popularity", "open_run", "train"]
+if TYPE_CHECKING:
+    from syncrec.data.prepare import Source
+
+__all__ = ["Run", "evaluate_popularity", "open_run", "prepare", "train"]
 
 
 class Run:
@@ -102,6 +105,39 @@ def evaluate_popularity(
 def open_run(path: str | Path, dataset: str | Path | None = None, device: str = "auto") -> Run:
     """A run that was trained before; `dataset` if it was moved since."""
     return Run(path, dataset, device)
+
+
+def prepare(
+    *logs: str | Path | Source,
+    out: str | Path,
+    columns: Mapping[str, str] | None = None,
+    preset: str | None = None,
+    overwrite: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> Dataset:
+    """Make a dataset from raw logs.
+
+    Args:
+        logs: files or globs with a domain column, or `Source(pattern, domain)`.
+        out: the directory to make.
+        columns: the log's column names, for example `{"user": "reviewerID"}`.
+        preset: a publisher's layout.
+        overwrite: replace an older dataset.
+        report: is given lines about filters and counts.
+        settings: keys of `PrepareConfig`, for example `max_history=50`.
+
+    Raises:
+        SyncrecError: bad settings, a bad log; nothing is left half-written.
+    """
+    from syncrec.data.prepare import Source
+    from syncrec.data.prepare import prepare as prepare_dataset
+
+    sources = [log if isinstance(log, Source) else Source(str(log)) for log in logs]
+    checked = parse_settings(PrepareConfig, settings, "prepare")
+    return prepare_dataset(
+        sources, Path(out), checked, columns=columns, preset=preset, overwrite=overwrite, report=report
+    )
 
 
 def train(

@@ -1,6 +1,6 @@
 """The best k items of a domain for a history."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -124,7 +124,7 @@ def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> 
 
 
 def write_recommendations(
-    path: Path, dataset: Dataset, domain: str, batches: Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]
+    path: Path, dataset: Dataset, domain: str, batches: Iterable[tuple[Ints, Ints, npt.NDArray[np.float32]]]
 ) -> int:
     """Write (user, rank, item, score) of all `batches` as one Parquet file, in one rename; gives the rows written."""
     import polars as pl

@@ -1,0 +1,5 @@
+"""`python -m syncrec` is the command `syncrec`."""
+
+from syncrec.cli import entry_point
+
+entry_point()

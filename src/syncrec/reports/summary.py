@@ -1,0 +1,23 @@
+"""The tables that the commands print about an evaluation."""
+
+from collections.abc import Iterator
+
+from syncrec.evaluation import EvaluationResult
+from syncrec.evaluation.comparison import Contestant, compare
+from syncrec.reports.tables import Table, comparison_table, metrics_table
+
+__all__ = ["evaluation_tables"]
+
+
+def evaluation_tables(result: EvaluationResult, floor: EvaluationResult | None = None) -> Iterator[Table]:
+    """Metrics of every answer (and of `floor`, popularity), then who gains and who loses by joint training.
+
+    The comparison is of the best answer (fused, else cross) with the single answer, which is what a model of one
+    domain can do (M5); a model with one answer has none.
+    """
+    yield metrics_table([result] if floor is None else [result, floor])
+    if "single" not in result.answers or len(result.answers) < 2:
+        return
+    for answer in ("cross", "fused"):
+        if answer in result.answers:
+            yield comparison_table(compare(Contestant([result], answer), Contestant([result], "single")))
