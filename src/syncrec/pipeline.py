@@ -108,7 +108,7 @@ def open_run(path: str | Path, dataset: str | Path | None = None, device: str = 
 
 
 def prepare(
-    *logs: str | Path | Source,
+    *logs: "str | Path | Source",
     out: str | Path,
     columns: Mapping[str, str] | None = None,
     preset: str | None = None,
