@@ -5,6 +5,8 @@ Senecal 2008; the positive is not drawn, so its own logit is not corrected: Khry
 (SASRec, Kang and McAuley 2018); gBCE (Petrov and Macdonald, RecSys 2023, eq. 8-12).
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +16,11 @@ from torch import Tensor
 
 from syncrec.config import LossConfig
 from syncrec.losses.full_softmax import full_softmax_loss
-from syncrec.nn.grouped import grouped_matmul
+from syncrec.losses.sampled_softmax import find_hits, sampled_log_normaliser
 
-__all__ = ["NegativeSampler", "NextItemLoss", "Targets"]
+__all__ = ["ItemVectors", "NegativeSampler", "NextItemLoss", "Targets"]
+
+ItemVectors = Callable[[Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,12 @@ class NextItemLoss:
         self.offsets = offsets
         self.sampler = sampler
 
-    def __call__(self, queries: Tensor, items: Tensor, targets: Targets, generator: torch.Generator) -> Tensor:
+    def __call__(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """Loss of every target under every answer, in nats.
 
         Args:
             queries: float [N, A, dim], A answers to each target.
-            items: float [I, dim].
+            items: gives the vectors of item indices, or of all items without any.
             targets: what is asked.
             generator: draws negatives, on the CPU.
 
@@ -83,32 +87,36 @@ class NextItemLoss:
             return self._sampled(queries, items, targets, generator)
         return self._binary(queries, items, targets, generator)
 
-    def _full(self, queries: Tensor, items: Tensor, targets: Targets) -> Tensor:
+    def _full(self, queries: Tensor, items: ItemVectors, targets: Targets) -> Tensor:
         answers = queries.shape[1]
         row_counts = (targets.counts * answers).tolist()
         rows = targets.items.repeat_interleave(answers)
-        return full_softmax_loss(queries.flatten(0, 1), items, rows, row_counts, self.offsets).view(-1, answers)
+        return full_softmax_loss(queries.flatten(0, 1), items(None), rows, row_counts, self.offsets).view(-1, answers)
 
-    def _sampled(self, queries: Tensor, items: Tensor, targets: Targets, generator: torch.Generator) -> Tensor:
+    def _sampled(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """log(e^{s+} + sum over drawn x of e^{s_x} / (m q(x))) - s+, draws that hit the target left out."""
         answers, count = queries.shape[1], self.config.num_negatives
-        drawn = self.sampler.draw(torch.arange(len(self.offsets) - 1), count, generator)
-        correction = (self.sampler.log_probability[drawn] + np.log(count)).to(queries.device)
+        drawn = self.sampler.draw(torch.arange(len(self.offsets) - 1), count, generator).sort(1).values
+        log_weights = -(self.sampler.log_probability[drawn] + math.log(count)).to(queries.device)
         drawn = drawn.to(queries.device)
-        vectors = items[drawn].transpose(1, 2)
-        logits = grouped_matmul(queries.flatten(0, 1), vectors, targets.counts * answers).float()
-        logits = logits.view(-1, answers, count) - correction[targets.domains, None]
-        hits = drawn[targets.domains] == targets.items[:, None]
-        negatives = logits.masked_fill(hits[:, None], -torch.inf).logsumexp(-1)
-        positive = _scores(queries, items[targets.items])
-        return torch.logaddexp(negatives, positive) - positive
+        rows, columns = find_hits(drawn, targets.items, targets.domains)
+        rows = (rows[:, None] * answers + torch.arange(answers, device=rows.device)).flatten()
+        negatives = sampled_log_normaliser(
+            queries.flatten(0, 1),
+            items(drawn),
+            log_weights,
+            targets.counts * answers,
+            (rows, columns.repeat_interleave(answers)),
+        )
+        positive = _scores(queries, items(targets.items))
+        return torch.logaddexp(negatives.view(-1, answers), positive) - positive
 
-    def _binary(self, queries: Tensor, items: Tensor, targets: Targets, generator: torch.Generator) -> Tensor:
+    def _binary(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """-beta log sigmoid(s+) - sum over m negatives of log(1 - sigmoid(s-)); beta = 1 is BCE."""
         drawn = self.sampler.draw(targets.domains.cpu(), self.config.num_negatives, generator).to(queries.device)
-        negatives = torch.einsum("nad,nmd->nam", queries, items[drawn]).float()
+        negatives = torch.einsum("nad,nmd->nam", queries, items(drawn)).float()
         keep = (drawn != targets.items[:, None])[:, None]
-        positive = _scores(queries, items[targets.items])
+        positive = _scores(queries, items(targets.items))
         beta = self._calibration().to(queries.device)[targets.domains, None]
         return beta * F.softplus(-positive) + (F.softplus(negatives) * keep).sum(-1)
 

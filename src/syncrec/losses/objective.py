@@ -49,7 +49,7 @@ class JointObjective(nn.Module):
         names = model.answer_names
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
         targets = Targets(batch.targets, batch.domains, batch.domain_counts)
-        losses = self.next_item(queries, model.item_vectors(), targets, generator)
+        losses = self.next_item(queries, model.item_vectors, targets, generator)
         means = dict(zip(names, domain_means(losses, batch.domains, batch.domain_counts).unbind(1), strict=True))
         return self._combine(means, encoded, batch, generator)
 

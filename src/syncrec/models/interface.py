@@ -43,7 +43,11 @@ class SequentialModel(nn.Module, ABC):
             return encoded
         return F.normalize(encoded, dim=-1) / self.config.temperature
 
-    def item_vectors(self) -> Tensor:
-        """Every item's vector, float32 [I, dim], in the order of item indices; unit length for cosine scores."""
-        table = self.embedding.items.weight[: self.catalogue.num_items]
-        return table if self.config.score == "dot" else F.normalize(table, dim=-1)
+    def item_vectors(self, items: Tensor | None = None) -> Tensor:
+        """Vectors of `items` (int64 [...]), float32 [..., dim], or of all items in the order of their indices [I, dim].
+
+        Unit length for cosine scores. With `items` the cost does not depend on the size of the catalogue.
+        """
+        table = self.embedding.items.weight
+        rows = table[: self.catalogue.num_items] if items is None else F.embedding(items, table)
+        return rows if self.config.score == "dot" else F.normalize(rows, dim=-1)

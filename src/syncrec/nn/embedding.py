@@ -23,7 +23,7 @@ class HistoryEmbedding(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.dropout = ByteDropout(dropout)
         for table in (self.items, self.domains, self.positions):
-            nn.init.normal_(table.weight, std=dim**-0.5)
+            nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, tokens: Tensor, domains: Tensor, positions: Tensor) -> Tensor:
         """Embed codes of equal shape [...] to float [..., dim]."""

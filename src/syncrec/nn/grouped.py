@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GroupedLinear", "grouped_matmul"]
+__all__ = ["GroupedLinear", "grouped_matmul", "grouped_outer"]
 
 
 def grouped_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
@@ -18,26 +18,51 @@ def grouped_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     Returns:
         float [N, out].
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight = x.to(dtype), weight.to(dtype)
-    if hasattr(F, "grouped_mm") and _is_aligned(x, weight):
+    x, weight = _in_working_precision(x, weight)
+    if hasattr(F, "grouped_mm") and _is_aligned(x.element_size(), x.shape[1], weight.shape[2]):
         return F.grouped_mm(x, weight, offs=counts.cumsum(0, dtype=torch.int32))
     return _padded_matmul(x, weight, counts)
 
 
-def _is_aligned(x: Tensor, weight: Tensor) -> bool:
-    """`F.grouped_mm` wants every row of both operands to begin at a multiple of 16 bytes."""
-    return all((size * x.element_size()) % 16 == 0 for size in (x.shape[1], weight.shape[2]))
+def grouped_outer(x: Tensor, y: Tensor, counts: Tensor) -> Tensor:
+    """For each group the sum over its rows of their outer products: x_g^T y_g, float [G, a, b].
+
+    Args:
+        x: float [N, a], sorted by group.
+        y: float [N, b], likewise.
+        counts: int64 [G], sums to N; a group without rows gives zeros.
+    """
+    x, y = _in_working_precision(x, y)
+    if hasattr(F, "grouped_mm") and _is_aligned(x.element_size(), x.shape[1], y.shape[1]):
+        return F.grouped_mm(x.T, y, offs=counts.cumsum(0, dtype=torch.int32))
+    padded_x, padded_y = (_pad(part, counts)[0] for part in (x, y))
+    return torch.bmm(padded_x.transpose(1, 2), padded_y)
+
+
+def _in_working_precision(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the dtype of autocast where that is on: `grouped_mm` is not among the functions it covers."""
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype), y.to(dtype)
+
+
+def _is_aligned(item_bytes: int, *sizes: int) -> bool:
+    """`F.grouped_mm` wants every row of its operands to begin at a multiple of 16 bytes."""
+    return all((size * item_bytes) % 16 == 0 for size in sizes)
 
 
 def _padded_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     """The same by one batched product over groups padded to the largest, for a torch without `grouped_mm`."""
-    groups, longest = len(counts), int(counts.max())
-    group = torch.repeat_interleave(torch.arange(groups, device=x.device), counts)
+    padded, place = _pad(x, counts)
+    return torch.bmm(padded, weight)[place]
+
+
+def _pad(x: Tensor, counts: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Rows [N, a] as [G, longest, a] with zeros behind each group, and where each row went."""
+    group = torch.repeat_interleave(torch.arange(len(counts), device=x.device), counts)
     within = torch.arange(len(x), device=x.device) - (counts.cumsum(0) - counts)[group]
-    padded = x.new_zeros(groups, longest, x.shape[1]).index_put((group, within), x)
-    return torch.bmm(padded, weight)[group, within]
+    padded = x.new_zeros(len(counts), int(counts.max()), x.shape[1])
+    return padded.index_put((group, within), x), (group, within)
 
 
 class GroupedLinear(nn.Module):
