@@ -36,12 +36,11 @@ def sort_log(raw: RawLog, domain_order: Sequence[str], settings: PrepareConfig, 
 
     The domains of `domain_order` come first, the others sorted after them.
     """
-    counts = tally(raw.events.users, int(raw.events.users.max(initial=0)) + 1)
-    ranks_of_users, users = user_ranks(np.flatnonzero(counts), raw.users)
+    ranks_of_users, users = user_ranks(raw.users)
     names, codes = _domains(raw, domain_order)
     ranks_of_items, items, domain_of_item = item_ranks(raw.item_domains, raw.items, codes)
     offsets = np.zeros(len(users) + 1, dtype=np.int64)
-    offsets[ranks_of_users[counts > 0] + 1] = counts[counts > 0]
+    offsets[ranks_of_users + np.int64(1)] = tally(raw.events.users, len(users))
     np.cumsum(offsets, out=offsets)
     events = group_by_user(raw.events, ranks_of_users, ranks_of_items, offsets, work)
     sort_by_time(events, offsets, settings.seed if settings.ties == "shuffle" else None)
@@ -50,8 +49,7 @@ def sort_log(raw: RawLog, domain_order: Sequence[str], settings: PrepareConfig, 
 
 def _domains(raw: RawLog, domain_order: Sequence[str]) -> tuple[list[str], list[int]]:
     """Names of the domains that have an item, in order, and their arrival codes."""
-    codes = np.unique(raw.item_domains.by_item[raw.item_domains.by_item >= 0])
-    code_of = dict(zip(raw.domains.texts(codes).to_list(), codes.tolist(), strict=True))
+    code_of = {name: code for code, name in enumerate(raw.domains.texts())}
     first = [name for name in dict.fromkeys(domain_order) if name in code_of]
     names = first + sorted(set(code_of) - set(first))
     return names, [code_of[name] for name in names]

@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import polars as pl
 
 from syncrec.data.events import Events, EventWriter
 from syncrec.data.formats import Preset
+from syncrec.data.id_codes import IdCodes
 from syncrec.data.lines import replace_broken_lines
 from syncrec.data.readers import clear_read_errors, has_header, scan_rows
 from syncrec.data.rejects import BadRow, bad_rows, is_bad
 from syncrec.data.sources import InputFile
-from syncrec.data.vocabulary import ArrivalCodes, ItemDomains
+from syncrec.data.timestamps import parse_times
+from syncrec.data.vocabulary import ItemDomains
 from syncrec.errors import DataError
 
 __all__ = ["LogReader", "RawLog"]
-
-_BATCH_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class RawLog:
     """What was read: events in input order by arrival codes, what the codes stand for, and the rows left out."""
 
     events: Events
-    users: ArrivalCodes
-    items: ArrivalCodes
-    domains: ArrivalCodes
+    users: IdCodes
+    items: IdCodes
+    domains: IdCodes
     item_domains: ItemDomains
     rejects: Sequence[BadRow]
 
@@ -44,7 +43,7 @@ class LogReader:
         self._work, self._preset, self._columns = work, preset, columns
         self._skips = on_bad_rows == "skip"
         self._writer = EventWriter(work, "raw")
-        self._users, self._items, self._domains = ArrivalCodes(), ArrivalCodes(), ArrivalCodes()
+        self._users, self._items, self._domains = IdCodes(), IdCodes(), IdCodes()
         self._item_domains = ItemDomains(self._items, self._domains)
         self._rejects: list[BadRow] = []
 
@@ -73,30 +72,21 @@ class LogReader:
 
     def _read(self, file: InputFile) -> None:
         rows = scan_rows(file, self._preset, self._columns)
-        domain = None if file.domain is None else np.uint32(self._domains.code(file.domain))
         bad: list[pl.DataFrame] = []
         with clear_read_errors(file):
-            query = rows.with_columns(self._codes(file))
-            for batch in query.collect_batches(engine="streaming", maintain_order=True, chunk_size=_BATCH_ROWS):
-                bad.append(self._append(file, _parse_rest(batch), domain))
+            for batch in rows.collect_batches(engine="streaming", maintain_order=True):
+                good, rejected = _parted(_parse_rest(batch))
+                if len(rejected):
+                    self._refuse(file, rejected)
+                    bad.append(rejected)
+                self._append(good)
             self._rejects += bad_rows(file, pl.concat(bad), int(has_header(file, self._preset))) if bad else []
 
-    def _codes(self, file: InputFile) -> list[pl.Expr]:
-        coders = {"user": self._users, "item": self._items, "domain": self._domains}
-        return [coder.encode(pl.col(n)) for n, coder in coders.items() if n != "domain" or file.domain is None]
-
-    def _append(self, file: InputFile, batch: pl.DataFrame, domain: np.uint32 | None) -> pl.DataFrame:
-        """Write the good rows of `batch` and give back the bad ones."""
-        is_rejected = is_bad(batch)
-        rejected = batch.filter(is_rejected) if is_rejected.any() else batch.clear()
-        if len(rejected):
-            self._refuse(file, rejected)
-            batch = batch.filter(~is_rejected)
-        events = Events(batch["user"].to_numpy(), batch["item"].to_numpy(), batch["time"].to_numpy())
-        domains = batch["domain"].to_numpy() if domain is None else domain
-        self._item_domains.learn(events.items, domains)
-        self._writer.append(events)
-        return rejected
+    def _append(self, batch: pl.DataFrame) -> None:
+        users = self._users.encode(batch["user"])
+        items = self._items.encode(batch["item"])
+        self._item_domains.learn(items, self._domains.encode(batch["domain"]))
+        self._writer.append(Events(users, items, batch["time"].to_numpy()))
 
     def _refuse(self, file: InputFile, rejected: pl.DataFrame) -> None:
         """Stop at the first bad row, unless bad rows are skipped."""
@@ -120,11 +110,17 @@ class LogReader:
         copy.unlink()
 
 
+def _parted(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The good rows and the bad ones."""
+    is_rejected = is_bad(batch)
+    if not is_rejected.any():
+        return batch, batch.clear()
+    return batch.filter(~is_rejected), batch.filter(is_rejected)
+
+
 def _parse_rest(batch: pl.DataFrame) -> pl.DataFrame:
     """`batch` with the times that are no plain numbers parsed too."""
-    from syncrec.data.timestamps import parse_times
-
-    if not batch["time_text"].len() - batch["time_text"].null_count():
+    if batch["time_text"].null_count() == len(batch):
         return batch
     rest = batch["time_text"].is_not_null().arg_true()
     times = batch["time"].scatter(rest, parse_times(batch["time_text"][rest]))

@@ -1,8 +1,8 @@
 """One raw file of any notation becomes batches of the same few columns, read in bounded memory.
 
 Ids are read as text, so leading zeros stay. A frame of `scan_rows` has the columns `row` (number of the data row from
-0), `user`, `item`, `domain` (unless the file has one), `time` (ms, null if bad), `time_text` (what the time reads,
-only where `time` is null) and `extra` (the first field too many, null if there is none).
+0), `user`, `item`, `domain` (text, null or empty if missing), `time` (ms, null if bad), `time_text` (what the time
+reads, only where `time` is null) and `extra` (the first field too many, null if there is none).
 """
 
 import glob
@@ -35,7 +35,8 @@ def scan_rows(file: InputFile, preset: Preset, mapped: Mapping[str, str]) -> pl.
         names = _column_names(file, preset)
         columns = find_columns(file.path, names, fields, preset, mapped)
         frame, kinds = _scan(file, names, has_header(file, preset))
-        return frame.select(*_select(columns, kinds, file.format.kind == "csv"))
+        domain = [] if file.domain is None else [pl.lit(file.domain).alias("domain")]
+        return frame.select(*_select(columns, kinds, file.format.kind == "csv"), *domain)
 
 
 def has_header(file: InputFile, preset: Preset) -> bool:
@@ -99,15 +100,10 @@ def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.
 
 
 def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], can_be_ragged: bool) -> list[pl.Expr]:
-    ids = [_id_column(str(index)).alias(name) for name, index in columns.items() if name != "timestamp"]
+    ids = [pl.col(str(index)).cast(pl.String).alias(name) for name, index in columns.items() if name != "timestamp"]
     index = columns["timestamp"]
     raw = pl.col(str(index))
     time = times_of_column(raw, kinds[index])
     text = pl.when(time.is_null()).then(raw.cast(pl.String))
     extra = pl.col(str(len(kinds))) if can_be_ragged else pl.lit(None, pl.String)
     return [pl.col(_ROW), *ids, time.alias("time"), text.alias("time_text"), extra.alias("extra")]
-
-
-def _id_column(name: str) -> pl.Expr:
-    text = pl.col(name).cast(pl.String)
-    return pl.when(text != "").then(text)

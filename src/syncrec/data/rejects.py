@@ -33,8 +33,12 @@ class BadRow:
 
 def is_bad(batch: pl.DataFrame) -> pl.Series:
     """True for each row of a batch that lacks something or has a field too many."""
-    needed = [name for name in ("user", "item", "domain", "time") if name in batch.columns]
-    return batch.select(pl.any_horizontal(*(pl.col(n).is_null() for n in needed), pl.col("extra").is_not_null()))[:, 0]
+    missing = [batch[name].is_null() for name in ("user", "item", "domain", "time")]
+    empty = [batch[name] == "" for name in ("user", "item", "domain")]
+    is_any = batch["extra"].is_not_null()
+    for mask in (*missing, *empty):
+        is_any |= mask.fill_null(value=True)
+    return is_any
 
 
 def bad_rows(file: InputFile, rows: pl.DataFrame, skip: int) -> list[BadRow]:
@@ -57,7 +61,7 @@ def _explain(values: dict[str, Any]) -> tuple[str, str]:
     if values["extra"] is not None:
         return f"more fields than columns, from {values['extra']!r} on", str(values["extra"])
     for name in ("user", "item", "domain"):
-        if name in values and values[name] is None:
+        if not values[name]:
             return f"no {name}: the field is empty or missing", ""
     return _explain_time(values["time_text"])
 

@@ -28,11 +28,9 @@ class TensorView:
 
     @cached_property
     def mask(self) -> Tensor:
-        """Additive attention mask, [rows, 1, length, length], bfloat16 under autocast, else float32."""
-        kind = self.tokens.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        """Additive attention mask, float32 [rows, 1, length, length]."""
         allowed = block_causal_mask(self.segments)
-        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+        return torch.zeros(allowed.shape, device=allowed.device).masked_fill_(~allowed, -torch.inf)
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,16 @@ class _Block(nn.Module):
         rows, length, dim = x.shape
         shape = (rows, length, 3, self.num_heads, dim // self.num_heads)
         query, key, value = self.query_key_value(x).view(shape).permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask.to(query.dtype))
+        read = _attention(query, key, value, mask)
         return self.attention_out(read.transpose(1, 2).reshape(rows, length, dim))
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Scaled dot-product attention; on the CPU always in float32, where bfloat16 has a backward six times as slow."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask.to(query.dtype))
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask.float())
 
 
 class CausalTransformer(nn.Module):
