@@ -13,7 +13,7 @@ from syncrec.config import PrepareConfig
 from syncrec.data.dataset import DatasetArrays
 from syncrec.data.events import CHUNK_EVENTS, Events, empty_column, tally, write_events
 from syncrec.data.ingest import RawLog
-from syncrec.data.ordering import group_by_user, sort_by_time
+from syncrec.data.ordering import sort_events
 from syncrec.data.splits import Cuts, split_events
 from syncrec.data.statistics import Overview, describe, domain_counts, overview
 from syncrec.data.vocabulary import Vocabulary, item_ranks, user_ranks
@@ -42,8 +42,8 @@ def sort_log(raw: RawLog, domain_order: Sequence[str], settings: PrepareConfig, 
     offsets = np.zeros(len(users) + 1, dtype=np.int64)
     offsets[ranks_of_users + np.int64(1)] = tally(raw.events.users, len(users))
     np.cumsum(offsets, out=offsets)
-    events = group_by_user(raw.events, ranks_of_users, ranks_of_items, offsets, work)
-    sort_by_time(events, offsets, settings.seed if settings.ties == "shuffle" else None)
+    shuffle_seed = settings.seed if settings.ties == "shuffle" else None
+    events = sort_events(raw.events, ranks_of_users, ranks_of_items, offsets, work, shuffle_seed)
     return Log(events, Vocabulary(users, items, domain_of_item, names))
 
 

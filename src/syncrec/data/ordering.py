@@ -1,7 +1,7 @@
 """Events sorted by user and time without holding the log in memory.
 
-Two passes over memory-mapped columns: the first puts each event where its user's events go, the second sorts runs of
-whole users by time. Both are stable: events of a user with equal times keep the order of the input.
+Two passes: the first deals events out to buckets of neighbouring users, small enough for the processor's cache; the
+second sorts each bucket by user and time. Both are stable: events of a user with equal times keep the input's order.
 """
 
 from collections.abc import Iterator
@@ -10,88 +10,105 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from syncrec.data.events import CHUNK_EVENTS, Events, empty_column
+from syncrec.data.events import Events, empty_column
 from syncrec.rng import numpy_generator
 
-__all__ = ["group_by_user", "sort_by_time", "stable_order"]
+__all__ = ["BUCKET_EVENTS", "sort_events", "stable_order"]
+
+BUCKET_EVENTS = 1 << 18
+
+_Offsets = npt.NDArray[np.int64]
+_Ranks = npt.NDArray[np.uint32]
+_PACKED_BITS = 63
+_SECOND = 1000
 
 
-def group_by_user(
-    events: Events,
-    user_ranks: npt.NDArray[np.uint32],
-    item_ranks: npt.NDArray[np.uint32],
-    offsets: npt.NDArray[np.int64],
-    work: Path,
+def sort_events(
+    events: Events, user_ranks: _Ranks, item_ranks: _Ranks, offsets: _Offsets, work: Path, shuffle_seed: int | None
 ) -> Events:
-    """The events under new numbers (`ranks[old]`), those of user u at `offsets[u]:offsets[u+1]` in input order."""
-    size = len(events)
-    users = empty_column(work / "grouped.users", np.uint32, size)
-    items = empty_column(work / "grouped.items", np.uint32, size)
-    times = empty_column(work / "grouped.times", np.int64, size)
-    next_place = offsets[:-1].copy()
-    for chunk in events.chunks():
-        chunk_users = user_ranks[chunk.users]
-        order = stable_order(chunk_users)
-        chunk_users = chunk_users[order]
-        places = next_place[chunk_users] + _rank_in_run(chunk_users)
-        users[places] = chunk_users
-        items[places] = item_ranks[chunk.items[order]]
-        times[places] = chunk.times[order]
-        next_place[chunk_users] = places + 1
-    return Events(users, items, times)
+    """The events under new numbers (`ranks[old]`), by user and then time; user u at `offsets[u]:offsets[u+1]`.
 
-
-def sort_by_time(events: Events, offsets: npt.NDArray[np.int64], shuffle_seed: int | None) -> None:
-    """Sort the events of each user by time, in place; ties as they are, or shuffled by `shuffle_seed`."""
-    for number, (start, stop) in enumerate(_runs_of_users(offsets)):
-        run = events[start:stop]
-        order = np.arange(stop - start)
-        if shuffle_seed is not None:
-            order = numpy_generator(shuffle_seed, "ties", number).permutation(stop - start)
-        elif _is_sorted(run):
-            continue
-        order = order[stable_order(run.times[order])]
-        order = order[stable_order(run.users[order])]
-        events.items[start:stop] = run.items[order]
-        events.times[start:stop] = run.times[order]
-
-
-def stable_order(keys: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """The order that sorts integer `keys`, equal ones as they were; `argsort(kind="stable")`, several times faster.
-
-    Key and place are packed into one 64-bit number where they fit, so that a plain sort will do.
+    Ties in time are as in the input, or shuffled by `shuffle_seed`.
     """
-    if not len(keys):
-        return np.zeros(0, dtype=np.int64)
-    low, high = int(keys.min()), int(keys.max())
-    place_bits = len(keys).bit_length()
-    if (high - low).bit_length() + place_bits > 63:
-        return np.argsort(keys, kind="stable")
-    packed = keys.astype(np.int64)
-    packed -= low
-    packed <<= place_bits
-    packed |= np.arange(len(keys))
+    size = len(events)
+    dealt = Events(
+        empty_column(work / "sorted.users", np.uint32, size),
+        empty_column(work / "sorted.items", np.uint32, size),
+        empty_column(work / "sorted.times", np.int64, size),
+    )
+    bucket_of_user = offsets[:-1] // BUCKET_EVENTS
+    starts = offsets[np.searchsorted(bucket_of_user, np.arange(bucket_of_user.max(initial=0) + 2))]
+    _deal(events, user_ranks, item_ranks, bucket_of_user, starts, dealt)
+    for bucket, (start, stop) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
+        _sort_bucket(dealt[start:stop], shuffle_seed, bucket)
+    return dealt
+
+
+def stable_order(*keys: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """The order that sorts by the first of integer `keys`, then the second and so on; equal ones stay as they were.
+
+    Keys and place are packed into one 64-bit number where they fit, so that one plain sort will do; it is several times
+    faster than a stable `argsort` a key.
+    """
+    size = len(keys[0])
+    packed, bits = np.arange(size), size.bit_length()
+    for key in reversed(keys):
+        low = int(key.min()) if size else 0
+        width = (int(key.max()) - low).bit_length() if size else 0
+        if bits + width > _PACKED_BITS:
+            return _order_by_each(keys)
+        packed |= (key.astype(np.int64) - low) << bits
+        bits += width
     packed.sort()
-    packed &= (1 << place_bits) - 1
-    return packed
+    return packed & ((1 << size.bit_length()) - 1)
 
 
-def _rank_in_run(values: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """For each entry how many equal ones stand directly before it: 5 5 5 7 7 -> 0 1 2 0 1."""
-    places = np.arange(len(values))
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    return places - np.repeat(starts, np.diff(np.r_[starts, len(values)]))
+def _order_by_each(keys: tuple[npt.NDArray[np.integer], ...]) -> npt.NDArray[np.int64]:
+    if len(keys) == 1:
+        return np.argsort(keys[0], kind="stable")
+    order = stable_order(*keys[1:])
+    return order[stable_order(keys[0][order])]
 
 
-def _runs_of_users(offsets: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of consecutive runs of whole users, of at most `CHUNK_EVENTS` events unless one has more."""
-    start, user, num_users = 0, 0, len(offsets) - 1
-    while user < num_users:
-        fitting = int(np.searchsorted(offsets, start + CHUNK_EVENTS, side="right")) - 1
-        user = max(fitting, user + 1)
-        yield start, int(offsets[user])
-        start = int(offsets[user])
+def _deal(
+    events: Events, user_ranks: _Ranks, item_ranks: _Ranks, bucket_of_user: _Offsets, starts: _Offsets, dealt: Events
+) -> None:
+    """Copy each event behind those already in its bucket; bucket b begins at `starts[b]` of `dealt`."""
+    next_place = starts[:-1].tolist()
+    for chunk in events.chunks():
+        users = user_ranks[chunk.users]
+        for bucket, which in _runs(bucket_of_user[users]):
+            place = slice(next_place[bucket], next_place[bucket] + len(which))
+            dealt.users[place] = users[which]
+            dealt.items[place] = item_ranks[chunk.items[which]]
+            dealt.times[place] = chunk.times[which]
+            next_place[bucket] = place.stop
 
 
-def _is_sorted(run: Events) -> bool:
-    return bool(np.all((run.times[1:] >= run.times[:-1]) | (run.users[1:] != run.users[:-1])))
+def _runs(numbers: _Offsets) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Each number that occurs, with its places in ascending order."""
+    # Numbers of 16 bits are sorted by radix, in linear time.
+    small = numbers.astype(np.uint16) if numbers.max(initial=0) < 1 << 16 else numbers
+    order = np.argsort(small, kind="stable")
+    counts = np.bincount(numbers)
+    ends = np.cumsum(counts)
+    for number in np.flatnonzero(counts).tolist():
+        yield number, order[ends[number] - counts[number] : ends[number]]
+
+
+def _sort_bucket(events: Events, shuffle_seed: int | None, bucket: int) -> None:
+    """Sort whole users by time, in place."""
+    if shuffle_seed is not None:
+        order = numpy_generator(shuffle_seed, "ties", bucket).permutation(len(events))
+        _reorder(events, order)
+    times = events.times
+    whole_seconds = times // _SECOND
+    if np.array_equal(whole_seconds * _SECOND, times):
+        times = whole_seconds
+    _reorder(events, stable_order(events.users, times))
+
+
+def _reorder(events: Events, order: npt.NDArray[np.int64]) -> None:
+    events.users[:] = events.users[order]
+    events.items[:] = events.items[order]
+    events.times[:] = events.times[order]

@@ -1,7 +1,7 @@
 """One raw file of any notation becomes batches of the same few columns, read in bounded memory.
 
 Ids are read as text, so leading zeros stay. A frame of `scan_rows` has the columns `row` (number of the data row from
-0), `user`, `item`, `domain` (text, null or empty if missing), `time` (ms, null if bad), `time_text` (what the time
+0), `user`, `item`, `domain` (text, null if empty or missing), `time` (ms, null if bad), `time_text` (what the time
 reads, only where `time` is null) and `extra` (the first field too many, null if there is none).
 """
 
@@ -99,11 +99,17 @@ def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.
     return frame.rename(dict(zip(names, numbers, strict=False))), [kinds[name] for name in names]
 
 
-def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], can_be_ragged: bool) -> list[pl.Expr]:
-    ids = [pl.col(str(index)).cast(pl.String).alias(name) for name, index in columns.items() if name != "timestamp"]
+def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], is_csv: bool) -> list[pl.Expr]:
+    ids = [_id_column(str(index), is_csv).alias(name) for name, index in columns.items() if name != "timestamp"]
     index = columns["timestamp"]
     raw = pl.col(str(index))
     time = times_of_column(raw, kinds[index])
     text = pl.when(time.is_null()).then(raw.cast(pl.String))
-    extra = pl.col(str(len(kinds))) if can_be_ragged else pl.lit(None, pl.String)
+    extra = pl.col(str(len(kinds))) if is_csv else pl.lit(None, pl.String)
     return [pl.col(_ROW), *ids, time.alias("time"), text.alias("time_text"), extra.alias("extra")]
+
+
+def _id_column(name: str, is_csv: bool) -> pl.Expr:
+    """The text of a column, null where it is empty; Polars does that itself for CSV."""
+    text = pl.col(name).cast(pl.String)
+    return text if is_csv else pl.when(text != "").then(text)

@@ -33,12 +33,8 @@ class BadRow:
 
 def is_bad(batch: pl.DataFrame) -> pl.Series:
     """True for each row of a batch that lacks something or has a field too many."""
-    missing = [batch[name].is_null() for name in ("user", "item", "domain", "time")]
-    empty = [batch[name] == "" for name in ("user", "item", "domain")]
-    is_any = batch["extra"].is_not_null()
-    for mask in (*missing, *empty):
-        is_any |= mask.fill_null(value=True)
-    return is_any
+    missing = [pl.col(name).is_null() for name in ("user", "item", "domain", "time")]
+    return batch.select(pl.any_horizontal(*missing, pl.col("extra").is_not_null())).to_series()
 
 
 def bad_rows(file: InputFile, rows: pl.DataFrame, skip: int) -> list[BadRow]:
