@@ -1,0 +1,86 @@
+"""Small catalogues, batches and models for tests of everything between packing and training."""
+
+import numpy as np
+import torch
+
+from syncrec.config import Config, load_config
+from syncrec.data.packing import BatchPacker, Catalogue
+from syncrec.losses.next_item import NegativeSampler, NextItemLoss
+from syncrec.losses.objective import JointObjective
+from syncrec.models.batch import TensorBatch
+from syncrec.models.registry import build_model
+
+CPU = torch.device("cpu")
+SMALL_MODEL = {
+    "dim": 8,
+    "num_heads": 2,
+    "num_layers": 2,
+    "num_experts": 3,
+    "num_cross_experts": 1,
+    "max_length": 6,
+    "dropout": 0.0,
+}
+
+
+def catalogue_of(*sizes):
+    """Domains of these sizes."""
+    return Catalogue(tuple(int(o) for o in np.cumsum([0, *sizes])))
+
+
+def small_config(**sections) -> Config:
+    """A small network; `model={"dim": 16}` changes keys of a section."""
+    sections["model"] = {**SMALL_MODEL, **sections.get("model", {})}
+    return load_config(extra=sections)
+
+
+def small_model(catalogue, seed=0, **model):
+    """A model in training mode."""
+    torch.manual_seed(seed)
+    return build_model(catalogue, small_config(model=model).model)
+
+
+def flat(histories):
+    """(events one after another, lengths)."""
+    lengths = np.asarray([len(h) for h in histories], dtype=np.int64)
+    return np.asarray([e for h in histories for e in h], dtype=np.int64), lengths
+
+
+def training_batch(catalogue, histories, max_length):
+    """The packed batch and its tensors; histories are cut to their last T + 1 events, as in training."""
+    packed = BatchPacker(catalogue, max_length).training_batch(*flat([h[-max_length - 1 :] for h in histories]))
+    return packed, TensorBatch.of(packed, CPU)
+
+
+def query_batch(catalogue, histories, domains, max_length):
+    """One question a history, cut to its last T events."""
+    events, lengths = flat([h[len(h) - min(len(h), max_length) :] for h in histories])
+    packed = BatchPacker(catalogue, max_length).query_batch(events, lengths, np.asarray(domains, dtype=np.int64))
+    return packed, TensorBatch.of(packed, CPU)
+
+
+def in_given_order(packed, values):
+    """Rows of `values`, one a target of `packed`, in the order in which events or questions were handed in."""
+    out = torch.empty_like(values)
+    out[torch.as_tensor(packed.order)] = values
+    return out
+
+
+def objective_for(config, catalogue, seed=0):
+    """The objective with a uniform sampler."""
+    torch.manual_seed(seed)
+    sampler = NegativeSampler(catalogue.offsets, np.zeros(catalogue.num_items, dtype=np.int64), config.loss.negatives)
+    return JointObjective(config, catalogue.num_domains, NextItemLoss(config.loss, catalogue.offsets, sampler))
+
+
+def shake(module, seed=1, size=0.3):
+    """Add noise to every parameter, so that no zero or one of the initialisation hides a fault."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * size)
+
+
+def random_histories(catalogue, lengths, seed=0):
+    """Histories of random items."""
+    random = np.random.default_rng(seed)
+    return [random.integers(0, catalogue.num_items, n).tolist() for n in lengths]

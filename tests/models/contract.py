@@ -1,0 +1,237 @@
+"""What every model owes to the rest of the package. A model runs it in three lines:
+
+@pytest.mark.parametrize("name", ["my-model"])
+class TestMyModel(ModelContract):
+    pass
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from builders import (
+    catalogue_of,
+    in_given_order,
+    objective_for,
+    query_batch,
+    random_histories,
+    shake,
+    small_config,
+    small_model,
+    training_batch,
+)
+
+from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
+from syncrec.models.interface import SequentialModel
+
+CATALOGUE = catalogue_of(5, 1, 7)
+T = 6
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+
+
+def build(name, seed=0, **model):
+    model = small_model(CATALOGUE, seed, name=name, **model)
+    shake(model)
+    return model
+
+
+def outputs(model, histories, seed=0):
+    """Answers to every event of `histories` as a target, in the order of the events; same seed, same dropout."""
+    packed, batch = training_batch(CATALOGUE, histories, T)
+    torch.manual_seed(seed)
+    return {name: in_given_order(packed, y) for name, y in model.encode(batch).items()}
+
+
+def asked(model, histories, domains):
+    """Answers after all events of each history."""
+    packed, batch = query_batch(CATALOGUE, histories, domains, T)
+    return {name: in_given_order(packed, y) for name, y in model.encode(batch).items()}
+
+
+def domain_of(item):
+    return int(np.searchsorted(CATALOGUE.offsets, item, side="right")) - 1
+
+
+def learnable_histories():
+    """Users who walk through each domain in one order, but change domains differently: every next item follows."""
+    walks = [[2, 0, 4, 1], [5], [9, 6, 12, 8]]
+    turns = [[0, 2, 0, 2, 1, 0, 2], [2, 2, 1, 0, 0, 2, 0], [1, 0, 2, 0, 2, 0, 2]]
+    histories = []
+    for turn in turns:
+        place = [0, 0, 0]
+        history = []
+        for domain in turn:
+            history.append(walks[domain][place[domain]])
+            place[domain] += 1
+        histories.append(history)
+    return histories
+
+
+class ModelContract:
+    """`name` is a registered model."""
+
+    def test_gives_one_finite_row_a_target_for_every_answer(self, name):
+        model = build(name)
+        assert isinstance(model, SequentialModel)
+        assert set(model.answer_names) <= {"cross", "single"}
+        found = outputs(model, random_histories(CATALOGUE, [1, 7, 4]))
+        assert set(found) == set(model.answer_names)
+        for rows in found.values():
+            assert rows.shape == (12, model.config.dim)
+            assert rows.dtype == torch.float32
+            assert torch.isfinite(rows).all()
+        assert model.item_vectors().shape == (CATALOGUE.num_items, model.config.dim)
+
+    @pytest.mark.parametrize("score", ["dot", "cosine"])
+    def test_cosine_scores_are_bounded_by_the_temperature(self, name, score):
+        model = build(name, score=score, temperature=0.25)
+        for rows in outputs(model, random_histories(CATALOGUE, [7, 4])).values():
+            scores = model.query_vectors(rows) @ model.item_vectors().T
+            if score == "cosine":
+                assert scores.abs().max() <= 4 + 1e-4
+            else:
+                torch.testing.assert_close(scores, rows @ model.embedding.items.weight[: CATALOGUE.num_items].T)
+
+    @pytest.mark.parametrize("is_training", [False, True], ids=["evaluation", "training"])
+    def test_a_later_item_never_changes_an_earlier_output(self, name, is_training):
+        model = build(name, dropout=0.4 if is_training else 0.0).train(is_training)
+        history = [0, 6, 1, 12, 2, 7, 3]
+        before = outputs(model, [history])
+        for place in range(len(history)):
+            start, stop = CATALOGUE.offsets[domain_of(history[place]) :][:2]
+            changed = list(history)
+            changed[place] = start + (history[place] - start + 1) % (stop - start)
+            after = outputs(model, [changed])
+            for answer in model.answer_names:
+                assert torch.equal(after[answer][: place + 1], before[answer][: place + 1])
+
+    def test_a_later_item_of_another_domain_never_changes_an_earlier_output(self, name):
+        model = build(name).eval()
+        history = [0, 6, 1, 12, 2, 7, 3]
+        before = outputs(model, [history])
+        for place in range(len(history)):
+            for item in (0, 5, 11):
+                after = outputs(model, [[*history[:place], item, *history[place + 1 :]]])
+                for answer in model.answer_names:
+                    torch.testing.assert_close(after[answer][:place], before[answer][:place], **CLOSE)
+
+    def test_no_gradient_flows_from_an_output_to_a_later_item(self, name):
+        model = build(name).eval()
+        history = [0, 6, 1, 12, 2, 7, 3]
+        for answer in model.answer_names:
+            for place in range(len(history)):
+                (gradient,) = torch.autograd.grad(
+                    outputs(model, [history])[answer][place].square().sum(),
+                    model.embedding.items.weight,
+                    allow_unused=True,
+                )
+                moved = set(gradient.abs().sum(1).nonzero().flatten().tolist())
+                assert moved.isdisjoint(history[place:])
+
+    def test_the_answers_use_the_history(self, name):
+        model = build(name).eval()
+        before, after = (outputs(model, [[first, 6, 1, 12, 2, 7, 3]]) for first in (0, 4))
+        for answer in model.answer_names:
+            assert not torch.allclose(after[answer][-1], before[answer][-1], **CLOSE)
+
+    def test_other_users_and_their_packing_change_nothing(self, name):
+        model = build(name).eval()
+        history = [0, 6, 5, 12, 2]
+        alone = outputs(model, [history])
+        for seed, lengths in enumerate([[7], [1, 1, 1], [7] * 9, [3, 5, 7, 2, 6]]):
+            others = random_histories(CATALOGUE, lengths, seed)
+            first, last = outputs(model, [history, *others]), outputs(model, [*others, history])
+            for answer in model.answer_names:
+                torch.testing.assert_close(first[answer][: len(history)], alone[answer], **CLOSE)
+                torch.testing.assert_close(last[answer][-len(history) :], alone[answer], **CLOSE)
+
+    def test_no_gradient_flows_to_other_users(self, name):
+        model = build(name).eval()
+        for answer in model.answer_names:
+            (gradient,) = torch.autograd.grad(
+                outputs(model, [[0, 6, 1, 7], [2, 8, 3, 9], [4, 10, 4, 11]])[answer][4:8].square().sum(),
+                model.embedding.items.weight,
+            )
+            moved = gradient.abs().sum(1)
+            assert moved[[2, 8, 3]].sum() > 0
+            assert moved[[0, 6, 1, 7, 9, 4, 10, 11]].sum() == 0
+
+    def test_a_question_gets_the_answer_of_the_training_batch_at_the_same_position(self, name):
+        model = build(name).eval()
+        history = [0, 6, 1, 5, 2, 7, 3]
+        trained = outputs(model, [history])
+        prefixes = [history[:t] for t in range(len(history))]
+        questions = asked(model, prefixes, [domain_of(e) for e in history])
+        for answer in model.answer_names:
+            torch.testing.assert_close(questions[answer], trained[answer], **CLOSE)
+
+    def test_an_empty_history_gets_an_answer_in_every_domain(self, name):
+        model = build(name).eval()
+        for rows in asked(model, [[], [], []], [2, 0, 1]).values():
+            assert torch.isfinite(rows).all()
+
+    def test_events_before_the_last_T_change_nothing(self, name):
+        model = build(name).eval()
+        recent = [0, 6, 1, 12, 2, 7]
+        short, long = asked(model, [recent], [0]), asked(model, [[3, 3, 9, *recent]], [0])
+        for answer in model.answer_names:
+            assert torch.equal(long[answer], short[answer])
+
+    def test_evaluation_is_free_of_chance(self, name):
+        model = build(name, dropout=0.5).eval()
+        histories = random_histories(CATALOGUE, [7, 3])
+        first, second = (outputs(model, histories, seed) for seed in (1, 2))
+        for answer in model.answer_names:
+            assert torch.equal(first[answer], second[answer])
+
+    def test_dropout_acts_in_training(self, name):
+        model = build(name, dropout=0.5).train()
+        histories = random_histories(CATALOGUE, [7, 3])
+        first, again, second = (outputs(model, histories, seed) for seed in (1, 1, 2))
+        for answer in model.answer_names:
+            assert torch.equal(first[answer], again[answer])
+            assert not torch.equal(first[answer], second[answer])
+
+    def test_the_same_seed_gives_the_same_weights(self, name):
+        first, again, other = (small_model(CATALOGUE, seed, name=name).state_dict() for seed in (1, 1, 2))
+        assert all(torch.equal(first[key], again[key]) for key in first)
+        assert any(not torch.equal(first[key], other[key]) for key in first)
+
+    def test_saved_is_loaded_bit_for_bit(self, name, tmp_path):
+        model, other = build(name, seed=1).eval(), build(name, seed=2).eval()
+        save_checkpoint(tmp_path / "model.safetensors", {"model": model.state_dict()}, {})
+        load_module(other, load_checkpoint(tmp_path / "model.safetensors").tensors["model"], "model")
+        assert all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
+        histories = random_histories(CATALOGUE, [7, 3])
+        first, second = outputs(model, histories), outputs(other, histories)
+        assert all(torch.equal(first[answer], second[answer]) for answer in model.answer_names)
+
+    def test_every_parameter_gets_gradient_from_the_whole_objective(self, name):
+        model = build(name)
+        objective = objective_for(small_config(model={"name": name}), CATALOGUE)
+        _, batch = training_batch(CATALOGUE, learnable_histories(), T)
+        objective(model, batch, torch.Generator().manual_seed(0)).total.backward()
+        for parameter_name, parameter in model.named_parameters():
+            assert parameter.grad is not None, parameter_name
+            assert torch.isfinite(parameter.grad).all(), parameter_name
+            assert parameter.grad.abs().sum() > 0, parameter_name
+
+    def test_one_batch_can_be_learned_by_heart(self, name):
+        config = small_config(model={"name": name, "dim": 16}, loss={"mutual_information_weight": 0.0})
+        model = small_model(CATALOGUE, name=name, dim=16)
+        objective = objective_for(config, CATALOGUE)
+        _, batch = training_batch(CATALOGUE, learnable_histories(), T)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(150):
+            optimizer.zero_grad()
+            report = objective(model, batch, torch.Generator().manual_seed(0))
+            report.total.backward()
+            optimizer.step()
+        for answer, losses in report.domain_losses.items():
+            assert losses.max() < 0.05, f"{answer}: {losses}"
+
+    def test_a_copy_of_the_model_shares_nothing_with_it(self, name):
+        model = build(name)
+        storages = [p.data_ptr() for m in (model, copy.deepcopy(model)) for p in m.parameters()]
+        assert len(set(storages)) == len(storages)

@@ -1,0 +1,138 @@
+"""What the paper asks of SyNCRec beyond the contract: distinct parts, causal gates, stopped gradients."""
+
+import pytest
+import torch
+from builders import catalogue_of, in_given_order, shake, small_model, training_batch
+
+from syncrec.errors import ConfigError
+from syncrec.models.registry import build_model
+
+CATALOGUE = catalogue_of(5, 3, 7)
+HISTORIES = [[0, 6, 1, 12, 8, 2, 5], [9, 7, 4], [3, 14, 13, 6]]
+
+
+def build(**model):
+    model = small_model(CATALOGUE, num_experts=4, num_cross_experts=2, **model)
+    shake(model)
+    return model
+
+
+def encode(model):
+    packed, batch = training_batch(CATALOGUE, HISTORIES, 6)
+    return packed, model.encode(batch)
+
+
+def test_experts_are_distinct_objects_with_distinct_memory_and_values():
+    model = small_model(CATALOGUE, num_experts=4, num_cross_experts=2)
+    assert len({id(expert) for expert in model.mixture.experts}) == 4
+    places = [p.data_ptr() for expert in model.mixture.experts for p in expert.parameters()]
+    assert len(set(places)) == len(places)
+    first, *others = [expert.blocks[0].query_key_value.weight for expert in model.mixture.experts]
+    assert all(not torch.equal(first, other) for other in others)
+
+
+def test_every_task_has_its_own_tower_and_gate():
+    model = small_model(CATALOGUE, num_experts=4, num_cross_experts=2)
+    num_tasks = CATALOGUE.num_domains + 1
+    for part in (model.towers.inner.weight, model.towers.outer.weight):
+        assert len({part[task].data_ptr() for task in range(num_tasks)}) == num_tasks
+        assert all(not torch.equal(part[0], part[task]) for task in range(1, num_tasks))
+    gates = model.mixture.gates.maps.weight.view(num_tasks, 4, -1)
+    assert all(not torch.equal(gates[0], gates[task]) for task in range(1, num_tasks))
+
+
+def changed_tasks(model, change):
+    """Tasks (0: cross, 1 + d: single of d) whose outputs differ after `change` moved parameters in place."""
+    packed, before = encode(model.eval())
+    with torch.no_grad():
+        change()
+    _, after = encode(model)
+    moved = (before["single"] != after["single"]).any(1)
+    domains = torch.as_tensor(packed.domains)
+    tasks = {1 + d for d in range(CATALOGUE.num_domains) if moved[domains == d].any()}
+    return tasks | ({0} if (before["cross"] != after["cross"]).any() else set())
+
+
+@pytest.mark.parametrize("task", range(4))
+def test_a_tower_changes_its_own_task_alone(task):
+    model = build()
+    for part in (*model.towers.inner.parameters(), *model.towers.outer.parameters(), model.towers.scale):
+        assert changed_tasks(model, lambda part=part: part[task].add_(0.5)) == {task}
+
+
+@pytest.mark.parametrize("task", range(4))
+def test_a_gate_changes_its_own_task_alone(task):
+    model = build()
+    weight = model.mixture.gates.maps.weight
+    assert changed_tasks(model, lambda: weight[task * 4].add_(0.5)) == {task}
+
+
+@pytest.mark.parametrize("expert", range(4))
+def test_every_task_reads_every_expert(expert):
+    model = build()
+    norm = model.mixture.experts[expert].norm.weight
+    assert changed_tasks(model, lambda: norm.mul_(1.5)) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("expert", range(4))
+def test_own_only_tasks_read_their_own_side(expert):
+    model = build(mixing="own-only")
+    norm = model.mixture.experts[expert].norm.weight
+    assert changed_tasks(model, lambda: norm.mul_(1.5)) == ({0} if expert < 2 else {1, 2, 3})
+
+
+def projected(model, answer):
+    """Size of every expert's gradient from one answer alone: a random projection, as norms of outputs say little."""
+    model.zero_grad()
+    rows = encode(model)[1][answer]
+    (rows * torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
+    return [
+        sum(0.0 if p.grad is None else float(p.grad.abs().sum()) for p in e.parameters()) for e in model.mixture.experts
+    ]
+
+
+@pytest.mark.parametrize(("answer", "learns"), [("cross", [0, 1]), ("single", [2, 3])])
+def test_an_expert_learns_from_its_own_side_alone(answer, learns):
+    sizes = projected(build(), answer)
+    assert [index for index, size in enumerate(sizes) if size > 0] == learns
+
+
+@pytest.mark.parametrize("mixing", ["no-stop-gradient", "no-separation"])
+@pytest.mark.parametrize("answer", ["cross", "single"])
+def test_without_stop_gradient_every_expert_learns_from_every_side(mixing, answer):
+    assert all(size > 0 for size in projected(build(mixing=mixing), answer))
+
+
+def test_gates_get_gradient_for_experts_that_do_not():
+    model = build()
+    projected(model, "cross")
+    gate = model.mixture.gates.maps.weight.grad.view(4, 4, -1)
+    assert (gate[0].abs().sum(1) > 0).all()
+    assert gate[1:].abs().sum() == 0
+
+
+def gate_weights(model, history, is_cross):
+    """Gates at every slot that answers a target of one history, in the order of the events."""
+    packed, batch = training_batch(CATALOGUE, [history], 6)
+    view = batch.cross if is_cross else batch.single
+    slots = batch.cross_slots if is_cross else batch.single_slots
+    tasks = torch.zeros_like(view.domains) if is_cross else (view.domains + 1).clamp(max=CATALOGUE.num_domains)
+    embedding = model.embedding(view.tokens, view.domains, view.positions)
+    _, weights = model.mixture(embedding, view.mask, tasks, is_cross=is_cross)
+    return in_given_order(packed, weights.flatten(0, 1)[slots])
+
+
+@pytest.mark.parametrize("is_cross", [True, False], ids=["cross", "single"])
+def test_gates_never_see_a_later_item_and_sum_to_one(is_cross):
+    model = build().eval()
+    history = [0, 6, 1, 12, 2, 7, 3]
+    before = gate_weights(model, history, is_cross)
+    torch.testing.assert_close(before.sum(1), torch.ones(len(history)))
+    for place, other in enumerate([1, 5, 0, 11, 3, 6, 2]):
+        after = gate_weights(model, [*history[:place], other, *history[place + 1 :]], is_cross)
+        assert torch.equal(after[: place + 1], before[: place + 1])
+
+
+def test_an_unknown_model_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"unknown model 'sincrec'; did you mean 'syncrec'\?; known: .*syncrec"):
+        build_model(CATALOGUE, small_model(CATALOGUE).config.model_copy(update={"name": "sincrec"}))
