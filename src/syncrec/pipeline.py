@@ -205,7 +205,6 @@ class _TrainingSession:
         device = choose_device(self.config.training.device)
         use_threads(self.config.training.threads)
         catalogue = Catalogue.of(data)
-        self.packer = BatchPacker(catalogue, self.config.model.max_length)
         self.users = training_users(data)
         self.queries = data.queries("validation")
         if not len(self.users) or not len(self.queries):
@@ -219,6 +218,7 @@ class _TrainingSession:
             sampler = NegativeSampler(catalogue.offsets, np.asarray(data.item_counts), self.config.loss.negatives)
             loss = NextItemLoss(self.config.loss, catalogue.offsets, sampler)
             objective = JointObjective(self.config, data.num_domains, loss)
+        self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.answer_names)
         self.trainer = Trainer(self.model, objective, self.config, directory.path, domains=data.domains, device=device)
 
     def run(self, track: Sequence[str], *, show_progress: bool) -> bool:

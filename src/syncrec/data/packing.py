@@ -8,8 +8,9 @@ Token codes: an item is its index in the dataset, 0..I-1; `I + t` starts task t 
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ __all__ = [
     "Catalogue",
     "PackedBatch",
     "PackedView",
+    "ViewName",
     "history_batch",
     "pack_segments",
     "query_batches",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 Ints = npt.NDArray[np.int64]
+ViewName = Literal["cross", "single"]
 
 
 @dataclass(frozen=True)
@@ -145,11 +148,14 @@ def _ranges(lengths: Ints) -> Ints:
 
 
 class BatchPacker:
-    """Makes packed batches from events of a catalogue."""
+    """Makes packed batches from events of a catalogue; a view that is not in `views` is left empty."""
 
-    def __init__(self, catalogue: Catalogue, max_length: int) -> None:
+    def __init__(
+        self, catalogue: Catalogue, max_length: int, views: Collection[ViewName] = ("cross", "single")
+    ) -> None:
         self.catalogue = catalogue
         self.max_length = max_length
+        self.views = frozenset(views)
         self._offsets = np.asarray(catalogue.offsets, dtype=np.int64)
 
     def training_batch(self, events: Ints, lengths: Ints) -> PackedBatch:
@@ -160,30 +166,42 @@ class BatchPacker:
         """
         users = np.repeat(np.arange(len(lengths)), lengths)
         domains = self._domain_of(events)
-        cross_tokens, cross_domains = self._shifted(events, domains, _ranges(lengths) == 0, None)
-        cross, cross_slots = self._view(cross_tokens, cross_domains, lengths)
-
-        by_domain = np.argsort(users * self.catalogue.num_domains + domains, kind="stable")
-        segment_lengths = _run_lengths((users * self.catalogue.num_domains + domains)[by_domain])
-        is_first = _ranges(segment_lengths) == 0
-        single_tokens, single_domains = self._shifted(
-            events[by_domain], domains[by_domain], is_first, domains[by_domain]
-        )
-        single, slots = self._view(single_tokens, single_domains, segment_lengths)
-        single_slots = np.empty_like(slots)
-        single_slots[by_domain] = slots
+        cross, cross_slots = self._training_view("cross", events, domains, users)
+        single, single_slots = self._training_view("single", events, domains, users)
         return self._batch(cross, single, events, domains, users, cross_slots, single_slots)
+
+    def _training_view(self, name: ViewName, events: Ints, domains: Ints, users: Ints) -> tuple[PackedView, Ints]:
+        """One view and the flat slot at which each event, in the order given, is asked for."""
+        if name not in self.views:
+            return self._empty_view(len(events))
+        keys = users if name == "cross" else users * self.catalogue.num_domains + domains
+        order = np.argsort(keys, kind="stable")
+        lengths = _run_lengths(keys[order])
+        tasks = None if name == "cross" else domains[order]
+        tokens, token_domains = self._shifted(events[order], domains[order], _ranges(lengths) == 0, tasks)
+        view, ordered_slots = self._view(tokens, token_domains, lengths)
+        slots = np.empty_like(ordered_slots)
+        slots[order] = ordered_slots
+        return view, slots
 
     def query_batch(self, events: Ints, lengths: Ints, domains: Ints) -> PackedBatch:
         """One question a history: the next item after all its events (at most T, none is fine), in `domains`."""
-        users = np.repeat(np.arange(len(lengths)), lengths)
-        event_domains = self._domain_of(events)
-        cross, cross_slots = self._after_start(events, event_domains, lengths, None)
-        asked = event_domains == domains[users]
-        own = np.bincount(users[asked], minlength=len(lengths)).astype(np.int64)
-        single, single_slots = self._after_start(events[asked], event_domains[asked], own, domains)
-        unknown = np.full(len(lengths), -1, dtype=np.int64)
-        return self._batch(cross, single, unknown, domains, np.arange(len(lengths)), cross_slots, single_slots)
+        event_domains, count = self._domain_of(events), len(lengths)
+        cross, cross_slots = self._empty_view(count)
+        single, single_slots = self._empty_view(count)
+        if "cross" in self.views:
+            cross, cross_slots = self._after_start(events, event_domains, lengths, None)
+        if "single" in self.views:
+            users = np.repeat(np.arange(count), lengths)
+            asked = event_domains == domains[users]
+            own = np.bincount(users[asked], minlength=count).astype(np.int64)
+            single, single_slots = self._after_start(events[asked], event_domains[asked], own, domains)
+        unknown = np.full(count, -1, dtype=np.int64)
+        return self._batch(cross, single, unknown, domains, np.arange(count), cross_slots, single_slots)
+
+    def _empty_view(self, num_targets: int) -> tuple[PackedView, Ints]:
+        nothing = np.zeros((0, 1), dtype=np.int64)
+        return PackedView(nothing, nothing, nothing, nothing), np.zeros(num_targets, dtype=np.int64)
 
     def _after_start(
         self, events: Ints, event_domains: Ints, lengths: Ints, tasks: Ints | None

@@ -7,6 +7,7 @@ from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.models.interface import SequentialModel
+from syncrec.models.sasrec import SASRec
 from syncrec.models.syncrec import SyNCRec
 
 __all__ = ["MODELS", "ModelEntry", "build_model"]
@@ -26,6 +27,11 @@ MODELS: dict[str, ModelEntry] = {
         SyNCRec,
         "cross- and single-domain experts in one network, loss correction by transfer gap",
         "Park et al., SIGIR 2024, arXiv 2407.11245; model.md",
+    ),
+    "sasrec": ModelEntry(
+        SASRec,
+        "one causal Transformer over the hybrid history",
+        "Kang and McAuley, ICDM 2018, arXiv 1808.09781",
     ),
 }
 

@@ -42,7 +42,7 @@ class Recommender:
         self.dataset = dataset
         self._model = trained.model
         self._fusion = trained.fusion_weights
-        self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length)
+        self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.answer_names)
         with torch.no_grad():
             self._items = trained.model.item_vectors().float()
 

@@ -1,0 +1,35 @@
+"""SASRec: one causal Transformer over the hybrid history; the plain model that others are measured against.
+
+Source: Kang and McAuley, ICDM 2018 (arXiv 1808.09781). Departures: layer normalisation before each part, and
+the loss is that of the configuration. On a dataset of one domain this is the single-domain model.
+"""
+
+from torch import Tensor
+
+from syncrec.config import ModelConfig
+from syncrec.data.packing import Catalogue
+from syncrec.models.batch import TensorBatch
+from syncrec.models.interface import AnswerName, SequentialModel
+from syncrec.nn.embedding import initialise_linear
+from syncrec.nn.packed import CausalTransformer
+
+__all__ = ["SASRec"]
+
+
+class SASRec(SequentialModel):
+    """The cross answer alone: the last position of the hybrid history."""
+
+    answer_names: tuple[AnswerName, ...] = ("cross",)
+
+    def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
+        super().__init__(catalogue, config)
+        hidden = round(config.dim * config.feedforward_multiplier)
+        self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, hidden, config.dropout)
+        initialise_linear(self.encoder)
+
+    def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
+        """The encoder's output at every target."""
+        view = batch.cross
+        embedding = self.embedding(view.tokens, view.domains, view.positions)
+        encoded = self.encoder(embedding, view.mask)
+        return {"cross": encoded.flatten(0, 1)[batch.cross_slots].float()}
