@@ -10,6 +10,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from builders import (
     catalogue_of,
     in_given_order,
@@ -21,7 +22,6 @@ from builders import (
     small_model,
     training_batch,
 )
-
 from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
 from syncrec.models.interface import SequentialModel
 
@@ -171,7 +171,7 @@ class ModelContract:
         for rows in asked(model, [[], [], []], [2, 0, 1]).values():
             assert torch.isfinite(rows).all()
 
-    def test_events_before_the_last_T_change_nothing(self, name):
+    def test_events_beyond_the_length_of_the_model_change_nothing(self, name):
         model = build(name).eval()
         recent = [0, 6, 1, 12, 2, 7]
         short, long = asked(model, [recent], [0]), asked(model, [[3, 3, 9, *recent]], [0])

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from builders import catalogue_of, in_given_order, shake, small_model, training_batch
 
+from builders import catalogue_of, in_given_order, shake, small_model, training_batch
 from syncrec.errors import ConfigError
 from syncrec.models.registry import build_model
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from builders import (
     catalogue_of,
     in_given_order,
@@ -15,7 +16,6 @@ from builders import (
 )
 from reference.network import ReferenceNetwork
 from reference.objective import reference_objective
-
 from syncrec.losses.mutual_information import choose_anchors
 from syncrec.models.registry import build_model
 
