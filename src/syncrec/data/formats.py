@@ -112,9 +112,9 @@ def _candidates(field_name: str, preset: Preset, mapped: Mapping[str, str]) -> S
 def _find_column(path: Path, names: Sequence[str], field_name: str, candidates: Sequence[str]) -> int:
     wanted = next((c for c in candidates if c in names), None)
     if wanted is None:
-        remedy = f"name the one that holds the {field_name}: {field_name}=COLUMN"
+        remedy = f"name the one that holds it: --columns {field_name}=COLUMN"
         if field_name == "domain":
-            remedy += f", or the domain of the whole file: DOMAIN={path.name}"
+            remedy += f", or the domain of the whole file: --domain NAME={path.name}"
         raise DataError(f"{path}: no column {candidates[0]!r} among {', '.join(map(repr, names))}; {remedy}")
     if names.count(wanted) > 1:
         raise DataError(f"{path}: two columns are called {wanted!r}; rename one")

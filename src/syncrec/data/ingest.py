@@ -11,7 +11,7 @@ import polars as pl
 from syncrec.data.events import Events, EventWriter
 from syncrec.data.formats import Preset
 from syncrec.data.id_codes import IdCodes
-from syncrec.data.lines import replace_broken_lines
+from syncrec.data.lines import broken_gzip, replace_broken_lines
 from syncrec.data.readers import clear_read_errors, has_header, scan_rows
 from syncrec.data.rejects import BadRow, bad_rows, is_bad
 from syncrec.data.sources import InputFile
@@ -92,7 +92,9 @@ class LogReader:
         """Stop at the first bad row, unless bad rows are skipped."""
         found = [] if self._skips else bad_rows(file, rejected, int(has_header(file, self._preset)))
         if found:
-            raise DataError(f"{found[0]}; mend it, or leave bad rows out with bad_rows = skip")
+            if broken := broken_gzip(file.path, file.format):
+                raise DataError(f"{file.path}{broken}")
+            raise DataError(f"{found[0]}; mend it, or leave bad rows out: --bad-rows skip")
 
     def _read_without_broken_lines(self, file: InputFile) -> None:
         """Read a copy of a JSON lines file in which each line that is no JSON object is an empty object."""

@@ -16,7 +16,9 @@ import polars as pl
 from syncrec.data.formats import Format
 from syncrec.errors import DataError
 
-__all__ = ["csv_rows", "damage", "iterate_lines", "json_rows", "replace_broken_lines", "row_lines"]
+__all__ = ["broken_gzip", "csv_rows", "damage", "iterate_lines", "json_rows", "replace_broken_lines", "row_lines"]
+
+_BLOCK = 1 << 20
 
 
 def iterate_lines(path: Path, notation: Format) -> Iterator[bytes]:
@@ -74,8 +76,26 @@ def row_lines(path: Path, notation: Format, rows: set[int], skip: int) -> dict[i
     return found
 
 
+def broken_gzip(path: Path, notation: Format) -> str | None:
+    """What is wrong with the compression of a gzip file, in words that follow `path`; None if nothing is.
+
+    What comes out of a damaged file can look like a bad row long before the checksum at its end is met.
+    """
+    if notation.compression != ".gz":
+        return None
+    try:
+        with gzip.open(path) as file:
+            while file.read(_BLOCK):
+                pass
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        return f": broken gzip ({error}); fetch it again"
+    return None
+
+
 def damage(path: Path, notation: Format) -> str | None:
     """What makes the file unreadable as a whole, in words that follow `path`; None if nothing was found."""
+    if broken := broken_gzip(path, notation):
+        return broken
     number = 0
     try:
         for number, line in _numbered(path, notation):
@@ -86,8 +106,6 @@ def damage(path: Path, notation: Format) -> str | None:
         return f":{number + 1}: is not UTF-8; convert the file"
     except DataError as error:
         return str(error).removeprefix(str(path))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        return f": broken gzip ({error}); fetch it again"
     except (pl.exceptions.PolarsError, OSError) as error:
         return f": cannot be read ({str(error).splitlines()[0]}); fetch it again"
     return None

@@ -100,7 +100,7 @@ def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.
 
 
 def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], is_csv: bool) -> list[pl.Expr]:
-    ids = [_id_column(str(index), is_csv).alias(name) for name, index in columns.items() if name != "timestamp"]
+    ids = [_id_column(str(index)).alias(name) for name, index in columns.items() if name != "timestamp"]
     index = columns["timestamp"]
     raw = pl.col(str(index))
     time = times_of_column(raw, kinds[index])
@@ -109,7 +109,7 @@ def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], is_csv: bo
     return [pl.col(_ROW), *ids, time.alias("time"), text.alias("time_text"), extra.alias("extra")]
 
 
-def _id_column(name: str, is_csv: bool) -> pl.Expr:
-    """The text of a column, null where it is empty; Polars does that itself for CSV."""
+def _id_column(name: str) -> pl.Expr:
+    """The text of a column, null where it is empty."""
     text = pl.col(name).cast(pl.String)
-    return text if is_csv else pl.when(text != "").then(text)
+    return pl.when(text != "").then(text)
