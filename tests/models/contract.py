@@ -93,6 +93,12 @@ class ModelContract:
             else:
                 torch.testing.assert_close(scores, rows @ model.embedding.items.weight[: CATALOGUE.num_items].T)
 
+    @pytest.mark.parametrize("score", ["dot", "cosine"])
+    def test_vectors_of_some_items_are_rows_of_all(self, name, score):
+        model = build(name, score=score)
+        chosen = torch.tensor([[3, 0], [12, 3]])
+        torch.testing.assert_close(model.item_vectors(chosen), model.item_vectors()[chosen])
+
     @pytest.mark.parametrize("is_training", [False, True], ids=["evaluation", "training"])
     def test_a_later_item_never_changes_an_earlier_output(self, name, is_training):
         model = build(name, dropout=0.4 if is_training else 0.0).train(is_training)
@@ -218,18 +224,20 @@ class ModelContract:
             assert parameter.grad.abs().sum() > 0, parameter_name
 
     def test_one_batch_can_be_learned_by_heart(self, name):
-        config = small_config(model={"name": name, "dim": 16}, loss={"mutual_information_weight": 0.0})
-        model = small_model(CATALOGUE, name=name, dim=16)
-        objective = objective_for(config, CATALOGUE)
+        size = {"name": name, "dim": 16, "num_layers": 1}
+        config = small_config(model=size, loss={"mutual_information_weight": 0.0})
+        model, objective = small_model(CATALOGUE, **size), objective_for(config, CATALOGUE)
         _, batch = training_batch(CATALOGUE, learnable_histories(), T)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
         for _ in range(150):
-            optimizer.zero_grad()
             report = objective(model, batch, torch.Generator().manual_seed(0))
+            worst = max(float(losses.max()) for losses in report.domain_losses.values())
+            if worst < 0.05:
+                return
+            optimizer.zero_grad()
             report.total.backward()
             optimizer.step()
-        for answer, losses in report.domain_losses.items():
-            assert losses.max() < 0.05, f"{answer}: {losses}"
+        pytest.fail(f"after 150 steps a domain's loss is still {worst:.3f}")
 
     def test_a_copy_of_the_model_shares_nothing_with_it(self, name):
         model = build(name)

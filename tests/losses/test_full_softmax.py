@@ -1,0 +1,135 @@
+"""Blocks of rows and items against torch's cross entropy, one domain at a time."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncrec.losses import full_softmax
+from syncrec.losses.full_softmax import full_softmax_loss
+
+OFFSETS = (0, 5, 6, 30)
+ROW_COUNTS = (7, 3, 12)
+
+
+def inputs(row_counts=ROW_COUNTS, offsets=OFFSETS, dim=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    targets = [
+        torch.randint(offsets[d], offsets[d + 1], (count,), generator=generator) for d, count in enumerate(row_counts)
+    ]
+    queries = torch.randn(sum(row_counts), dim, generator=generator) * 2
+    items = torch.randn(offsets[-1], dim, generator=generator)
+    return queries.requires_grad_(), items.requires_grad_(), torch.cat(targets)
+
+
+def plain(queries, items, targets, row_counts=ROW_COUNTS, offsets=OFFSETS):
+    losses, first = [], 0
+    for domain, count in enumerate(row_counts):
+        start, stop = offsets[domain : domain + 2]
+        logits = queries[first : first + count] @ items[start:stop].T
+        losses.append(F.cross_entropy(logits, targets[first : first + count] - start, reduction="none"))
+        first += count
+    return torch.cat(losses)
+
+
+def gradients(loss, *leaves):
+    weights = torch.linspace(0.2, 2.0, len(loss))
+    return torch.autograd.grad((loss * weights).sum(), leaves)
+
+
+def assert_equals_plain(queries, items, targets, row_counts=ROW_COUNTS, offsets=OFFSETS):
+    found = full_softmax_loss(queries, items, targets, row_counts, offsets)
+    expected = plain(queries, items, targets, row_counts, offsets)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for have, want in zip(gradients(found, queries, items), gradients(expected, queries, items), strict=True):
+        torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-5)
+
+
+def test_one_block_equals_cross_entropy():
+    assert_equals_plain(*inputs())
+
+
+@pytest.mark.parametrize(("elements", "rows"), [(1, 1), (8, 2), (24, 4), (50, 3)])
+def test_small_blocks_of_rows_and_items_equal_cross_entropy(monkeypatch, elements, rows):
+    monkeypatch.setattr(full_softmax, "_BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr(full_softmax, "_MIN_ROWS", rows)
+    blocks = list(full_softmax._blocks(ROW_COUNTS, OFFSETS))
+    assert len(blocks) > 3
+    if elements < 50:
+        assert max(len(ranges) for _, _, ranges in blocks) > 1
+    assert_equals_plain(*inputs())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=4),
+    st.integers(1, 40),
+    st.integers(1, 5),
+)
+def test_blocks_cover_every_row_and_item_of_its_domain_once(domains, elements, rows):
+    counts = [count for count, _ in domains]
+    offsets = [sum(size for _, size in domains[:d]) for d in range(len(domains) + 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(full_softmax, "_BLOCK_ELEMENTS", elements)
+        patch.setattr(full_softmax, "_MIN_ROWS", rows)
+        blocks = list(full_softmax._blocks(counts, offsets))
+    seen = [
+        (row, item)
+        for first, end, ranges in blocks
+        for row in range(first, end)
+        for i, j in ranges
+        for item in range(i, j)
+    ]
+    domain_of_row = [d for d, count in enumerate(counts) for _ in range(count)]
+    wanted = [(row, item) for row, d in enumerate(domain_of_row) for item in range(offsets[d], offsets[d + 1])]
+    assert sorted(seen) == wanted
+
+
+def test_domain_without_rows():
+    counts = (4, 0, 3)
+    assert_equals_plain(*inputs(counts), counts)
+
+
+def test_one_item_catalogue_costs_nothing_and_teaches_nothing():
+    counts, offsets = (3,), (0, 1)
+    queries, items, targets = inputs(counts, offsets)
+    loss = full_softmax_loss(queries, items, targets, counts, offsets)
+    torch.testing.assert_close(loss, torch.zeros(3), atol=1e-6, rtol=0)
+    for gradient in gradients(loss, queries, items):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-5, rtol=0)
+
+
+def test_large_scores_neither_overflow_nor_lose_the_gradient(monkeypatch):
+    monkeypatch.setattr(full_softmax, "_BLOCK_ELEMENTS", 8)
+    queries, items, targets = inputs()
+    large = (queries.detach() * 300).requires_grad_()
+    loss = full_softmax_loss(large, items, targets, ROW_COUNTS, OFFSETS)
+    torch.testing.assert_close(loss, plain(large, items, targets), atol=1e-2, rtol=1e-5)
+    assert all(torch.isfinite(g).all() for g in gradients(loss, large, items))
+
+
+def test_bfloat16_autocast_stays_near(monkeypatch):
+    monkeypatch.setattr(full_softmax, "_BLOCK_ELEMENTS", 24)
+    monkeypatch.setattr(full_softmax, "_MIN_ROWS", 4)
+    queries, items, targets = inputs()
+    expected = plain(queries, items, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = full_softmax_loss(queries, items, targets, ROW_COUNTS, OFFSETS)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=0.1, rtol=0.02)
+    for have, want in zip(gradients(found, queries, items), gradients(expected, queries, items), strict=True):
+        assert have.dtype == torch.float32
+        assert float((have - want).norm() / want.norm()) < 0.02
+
+
+def test_gradient_equals_the_finite_difference():
+    queries, items, targets = inputs((2, 1, 2), (0, 3, 4, 8), dim=3)
+    loss = full_softmax_loss(queries, items, targets, (2, 1, 2), (0, 3, 4, 8)).sum()
+    (gradient,) = torch.autograd.grad(loss, items)
+    step = torch.zeros_like(items)
+    step[5, 1] = 1e-2
+    up, down = (
+        float(full_softmax_loss(queries, items.detach() + s * step, targets, (2, 1, 2), (0, 3, 4, 8)).sum().detach())
+        for s in (1, -1)
+    )
+    assert (up - down) / 2e-2 == pytest.approx(float(gradient[5, 1]), abs=2e-3)
