@@ -4,6 +4,7 @@ A configuration file has one table a section (`[model]`, `[loss]`, `[transfer]`,
 every key with its default and meaning; unknown keys are refused with the nearest known one.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -157,13 +158,16 @@ def load_config(
     Raises:
         ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once.
     """
+    where = str(path) if path else "settings"
     values = _read_toml(path) if path else {}
+    if not all(isinstance(entries, dict) for entries in values.values()):
+        return parse_settings(Config, values, where)  # refuses it
     for section, entries in (extra or {}).items():
         values.setdefault(section, {}).update(entries)
     for override in overrides:
         section, key, value = _parse_override(override)
         values.setdefault(section, {})[key] = value
-    return parse_settings(Config, values, str(path) if path else "settings")
+    return parse_settings(Config, values, where)
 
 
 def parse_settings(schema: type[SectionT], values: Mapping[str, Any], where: str) -> SectionT:
@@ -212,11 +216,16 @@ def _fault(schema: type[BaseModel], error: Any) -> str:
 
 
 def _nearest_key(schema: type[BaseModel], place: Sequence[str]) -> str:
+    """What was meant: a key of the same section, else a section or a key of another one."""
+    prefix = "".join(f"{part}." for part in place[:-1])
     keys = [key for key, _, _ in config_keys(schema)]
-    sections = list(schema.model_fields)
-    near = nearest_names(place[-1], [k.rpartition(".")[2] for k in keys] + sections, limit=1)
-    full = [k for k in keys if near and k.rpartition(".")[2] == near[0]] or near
-    return f"; did you mean {full[0]!r}?" if full else f"; known here: {', '.join(sections)}"
+    here = [k.removeprefix(prefix) for k in keys if k.startswith(prefix)] if prefix else list(schema.model_fields)
+    if near := nearest_names(place[-1], here, limit=1):
+        return f"; did you mean {prefix + near[0]!r}?"
+    elsewhere = {k.rpartition(".")[2]: k for k in reversed(keys)}
+    if near := nearest_names(place[-1], elsewhere, limit=1):
+        return f"; did you mean {elsewhere[near[0]]!r}?"
+    return f"; known here: {', '.join(here)}"
 
 
 def config_keys(schema: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -245,6 +254,5 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's
     return repr(value)
