@@ -1,7 +1,8 @@
 """Cross entropy over whole catalogues without ever holding all logits.
 
-Rows of one domain meet the items of that domain only. Work is cut into blocks of rows and items; forward keeps the
-log-normaliser of each row, backward computes the block's probabilities again.
+Rows of one domain meet the items of that domain only. Work is cut into blocks of rows and items. Where all exponentials
+fit into a fixed budget they are kept for the backward pass; beyond it only the log-normaliser of each row is kept and
+backward computes a block's probabilities again, so memory does not grow with the catalogue.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,8 @@ from torch import Tensor
 
 __all__ = ["full_softmax_loss"]
 
-_BLOCK_ELEMENTS = 4 * 2**20
+_BLOCK_ELEMENTS = 2 * 2**20
+_KEPT_ELEMENTS = 64 * 2**20
 _MIN_ROWS = 256
 
 _Block = tuple[int, int, list[tuple[int, int]]]
@@ -58,15 +60,19 @@ def _matmul_dtype(tensor: Tensor) -> torch.dtype:
 class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, items: Tensor, targets: Tensor, blocks: tuple[_Block, ...]) -> Tensor:
-        dtype = _matmul_dtype(queries)
-        low_queries, low_items = queries.to(dtype), items.to(dtype)
+        ctx.blocks, ctx.dtype = blocks, _matmul_dtype(queries)
+        low_queries, low_items = queries.to(ctx.dtype), items.to(ctx.dtype)
         normaliser = torch.empty(len(queries), dtype=torch.float32, device=queries.device)
+        ctx.kept = (
+            [] if sum((end - first) * _width(ranges) for first, end, ranges in blocks) <= _KEPT_ELEMENTS else None
+        )
         for first, end, ranges in blocks:
-            parts = [(low_queries[first:end] @ low_items[i:j].T).float().logsumexp(1) for i, j in ranges]
-            normaliser[first:end] = parts[0] if len(parts) == 1 else torch.stack(parts).logsumexp(0)
+            parts = [_exponentials(low_queries[first:end], low_items[i:j]) for i, j in ranges]
+            normaliser[first:end] = torch.stack([part.sum(1).log() + top for part, top in parts]).logsumexp(0)
+            if ctx.kept is not None:
+                ctx.kept.append([(part, top) for part, top in parts])
         scores = (queries.float() * items[targets].float()).sum(1)
         ctx.save_for_backward(queries, items, targets, normaliser)
-        ctx.blocks, ctx.dtype = blocks, dtype
         return normaliser - scores
 
     @staticmethod
@@ -76,12 +82,24 @@ class _FullSoftmax(torch.autograd.Function):
         low_queries, low_items = queries.to(ctx.dtype), items.to(ctx.dtype)
         queries_grad = -weights[:, None] * items[targets]
         items_grad = torch.zeros_like(items).index_add_(0, targets, -weights[:, None] * queries)
-        for first, end, ranges in ctx.blocks:
+        kept, ctx.kept = ctx.kept, None  # used up: a second backward computes them again
+        for number, (first, end, ranges) in enumerate(ctx.blocks):
             block_queries = low_queries[first:end]
-            for i, j in ranges:
-                logits = (block_queries @ low_items[i:j].T).float()
-                probabilities = logits.sub_(normaliser[first:end, None]).exp_().mul_(weights[first:end, None])
-                low = probabilities.to(ctx.dtype)
+            for place, (i, j) in enumerate(ranges):
+                part, top = kept[number][place] if kept else _exponentials(block_queries, low_items[i:j])
+                scale = weights[first:end] * (top - normaliser[first:end]).exp()
+                low = part.mul_(scale[:, None]).to(ctx.dtype)
                 queries_grad[first:end] += low @ low_items[i:j]
                 items_grad[i:j] += low.T @ block_queries
         return queries_grad, items_grad, None, None
+
+
+def _exponentials(queries: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(score - largest score of the row), float32 [rows, items], and the largest scores [rows]."""
+    scores = queries @ items.T
+    top = scores.amax(1).float()
+    return (scores.sub_(top[:, None]) if scores.dtype == top.dtype else scores - top[:, None]).exp_(), top
+
+
+def _width(ranges: list[tuple[int, int]]) -> int:
+    return sum(stop - start for start, stop in ranges)
