@@ -40,7 +40,7 @@ def write_log(path: Path, num_events: int) -> None:
 
 
 @job
-def bare_group_by(log: Path, out: Path) -> None:
+def bare_group_by(log: Path, _: Path) -> None:
     """What any job on the file costs at least: read it and count by user."""
     import polars as pl
 

@@ -198,9 +198,15 @@ def test_bytes_that_are_no_text_have_their_line(tmp_path, write_log, prepared):
     assert refused(prepared, tmp_path, path) == f"{path}:7: is not UTF-8; convert the file"
 
 
-def test_a_quote_that_is_never_closed_is_refused(tmp_path, write_log, prepared):
-    path = write_log(*GOOD, 'u,"open,B,7', "u,i8,B,8")
-    assert str(path) in refused(prepared, tmp_path, path)
+@pytest.mark.parametrize("line", ['u,"open,B,7', 'u,17" screen,B,7'])
+def test_a_quote_without_a_second_one_has_its_line(line, tmp_path, write_log, prepared):
+    path = write_log(*GOOD, line, "u,i8,B,8", line.replace("7", "9"))
+    assert refused(prepared, tmp_path, path).startswith(f'{path}:7: has a quote (") without a second one')
+
+
+def test_a_quote_in_the_middle_of_a_field_is_refused(tmp_path, write_log, prepared):
+    path = write_log(*GOOD, 'u,"a"b,B,7')
+    assert refused(prepared, tmp_path, path).startswith(f"{path}: cannot be read as csv: could not parse")
 
 
 def test_an_item_in_two_domains_is_named_with_both(tmp_path, write_log, prepared):

@@ -96,7 +96,7 @@ def test_every_filter_is_named_and_counted_before_and_after(tmp_path):
     assert [(s.before.events, s.after.events) for s in steps] == [(6, 5), (5, 4), (4, 3)]
     assert lines[0] == "filter repeats: 6 events, 2 users, 5 items -> 5 events, 2 users, 5 items"
     assert "min_user_interactions 2" in lines[1]
-    assert "4 events, 1 users, 4 items -> 3 events, 1 users, 3 items" in lines[2]
+    assert "4 events, 1 user, 4 items -> 3 events, 1 user, 3 items" in lines[2]
 
 
 def test_the_filter_that_leaves_nothing_is_named_with_its_limits(tmp_path):

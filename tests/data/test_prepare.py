@@ -1,6 +1,8 @@
 """The whole stage on small logs: what is in the dataset and in its manifest."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -213,3 +215,8 @@ def test_five_domains_are_prepared_whole(shared_log, prepared):
         "Toys_and_Games",
         "Video_Games",
     )
+
+
+def test_reading_a_dataset_imports_no_polars():
+    code = "import sys, syncrec.data.dataset; print('polars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"

@@ -35,7 +35,7 @@ class Counts:
     items: int
 
     def __str__(self) -> str:
-        return f"{self.events:,} events, {self.users:,} users, {self.items:,} items"
+        return ", ".join(f"{n:,} {name if n != 1 else name[:-1]}" for name, n in asdict(self).items())
 
 
 @dataclass(frozen=True)

@@ -96,18 +96,31 @@ def damage(path: Path, notation: Format) -> str | None:
     """What makes the file unreadable as a whole, in words that follow `path`; None if nothing was found."""
     if broken := broken_gzip(path, notation):
         return broken
-    number = 0
     try:
         for number, line in _numbered(path, notation):
-            line.decode()
-            if notation.kind == "jsonl" and line.strip():
-                _json_object(path, number + 1, line)
-    except UnicodeDecodeError:
-        return f":{number + 1}: is not UTF-8; convert the file"
+            if fault := _fault_of_line(path, notation, number + 1, line):
+                return f":{number + 1}: {fault}"
     except DataError as error:
         return str(error).removeprefix(str(path))
     except (pl.exceptions.PolarsError, OSError) as error:
         return f": cannot be read ({str(error).splitlines()[0]}); fetch it again"
+    return None
+
+
+def _fault_of_line(path: Path, notation: Format, number: int, line: bytes) -> str | None:
+    """What is wrong with one line of a file that could not be read, None if nothing is.
+
+    Raises:
+        DataError: the line is no JSON object.
+    """
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8; convert the file"
+    if notation.kind == "jsonl" and line.strip():
+        _json_object(path, number, line)
+    if notation.kind == "csv" and line.count(b'"') % 2:
+        return 'has a quote (") without a second one; quote the whole field and write each quote in it twice'
     return None
 
 
