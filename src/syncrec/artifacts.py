@@ -38,9 +38,15 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` in one rename when the block ends without an error.
 
     A crash leaves the old file or the new one, never a mixture.
+
+    Raises:
+        ArtifactError: `path` is a directory, or cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    if path.is_dir():
+        raise ArtifactError(f"{path}: is a directory; give the name of a file")
+    with _clear_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
         yield Path(name)
@@ -96,11 +102,12 @@ def staged_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     After an error nothing is left behind, and an old `target` is untouched.
 
     Raises:
-        ArtifactError: `target` exists and `overwrite` is false, or it is not an artefact of ours.
+        ArtifactError: `target` exists and `overwrite` is false, it is not an artefact of ours, or it cannot be written.
     """
-    _check_target(target, overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.partial-"))
+    with _clear_write_errors(target):
+        _check_target(target, overwrite)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.partial-"))
     try:
         yield stage
         stage.chmod(0o777 & ~_umask())
@@ -174,6 +181,14 @@ def _check_file(path: Path, expected: dict[str, Any], kind: str) -> None:
         raise ArtifactError(f"{path}: {size} bytes where the manifest says {expected['bytes']}; make the {kind} again")
     if file_checksum(path) != expected["sha256"]:
         raise ArtifactError(f"{path}: altered since it was written (checksum differs); make the {kind} again")
+
+
+@contextlib.contextmanager
+def _clear_write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _umask() -> int:
