@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from syncrec.data.packing import BatchPacker, history_batch
 from syncrec.errors import ConfigError
 from syncrec.models.scoring import encode_packed, fuse
 from syncrec.runs import TrainedModel
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Answer", "Recommendation", "Recommender", "write_recommendations"]
 
@@ -59,6 +62,7 @@ class Recommender:
 
         Raises:
             UnknownDomainError, UnknownItemError: a name is not in the dataset.
+            ConfigError: `k` is below 1, or the model has no such answer.
         """
         events = np.asarray([self.dataset.item_index(d, item) for d, item in history], dtype=np.int64)
         return self._one(events, domain, k, answer, exclude_seen)
@@ -70,6 +74,7 @@ class Recommender:
 
         Raises:
             UnknownUserError, UnknownDomainError: a name is not in the dataset.
+            ConfigError: `k` is below 1, or the model has no such answer.
         """
         events = np.asarray(self.dataset.history(self.dataset.user_index(user)), dtype=np.int64)
         return self._one(events, domain, k, answer, exclude_seen)
@@ -108,11 +113,12 @@ class Recommender:
         return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
     def _vectors(self, answers: dict[str, Tensor], answer: Answer, domains: Ints) -> Tensor:
-        if len(answers) == 1:
-            return next(iter(answers.values()))
-        if answer != "fused":
-            return answers[answer]
-        return fuse(answers, self._fusion or [0.0] * self.dataset.num_domains, domains)
+        if answer == "fused":
+            weights = self._fusion or [0.0] * self.dataset.num_domains
+            return fuse(answers, weights, domains) if len(answers) > 1 else next(iter(answers.values()))
+        if answer not in answers:
+            raise ConfigError(f"the model has no answer {answer!r}; it has {', '.join(['fused', *answers])}")
+        return answers[answer]
 
 
 def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> None:
@@ -126,17 +132,30 @@ def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> 
 def write_recommendations(
     path: Path, dataset: Dataset, domain: str, batches: Iterable[tuple[Ints, Ints, npt.NDArray[np.float32]]]
 ) -> int:
-    """Write (user, rank, item, score) of all `batches` as one Parquet file, in one rename; gives the rows written."""
-    import polars as pl
+    """Write (user, rank, item, score) of all `batches` as one Parquet file, in one rename; gives the rows written.
 
+    Raises:
+        ArtifactError: `path` cannot be written; this is known before the first batch is computed.
+    """
     from syncrec import artifacts
+
+    with artifacts.replaced_file(path) as place:
+        frame = _table(dataset, dataset.domain_index(domain), batches)
+        frame.write_parquet(place)
+    return len(frame)
+
+
+def _table(
+    dataset: Dataset, domain: int, batches: Iterable[tuple[Ints, Ints, npt.NDArray[np.float32]]]
+) -> "pl.DataFrame":
+    import polars as pl
 
     users, items, scores = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     is_item = np.isfinite(scores)
     rows, ranks = np.nonzero(is_item)
     user_ids = pl.Series(list(dataset.users), dtype=pl.String)
-    item_ids = pl.Series(list(dataset.item_tables[dataset.domain_index(domain)]), dtype=pl.String)
-    frame = pl.DataFrame(
+    item_ids = pl.Series(list(dataset.item_tables[domain]), dtype=pl.String)
+    return pl.DataFrame(
         {
             "user": user_ids.gather(users[rows]),
             "rank": (ranks + 1).astype(np.int32),
@@ -144,6 +163,3 @@ def write_recommendations(
             "score": scores[is_item],
         }
     )
-    with artifacts.replaced_file(path) as place:
-        frame.write_parquet(place)
-    return len(frame)
