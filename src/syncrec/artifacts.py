@@ -76,17 +76,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The JSON value in `path`.
+    """The JSON object in `path`.
 
     Raises:
-        ArtifactError: the file is missing or no JSON; `what` names it for the user.
+        ArtifactError: the file is missing or no JSON object; `what` names it for the user.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file ({what})") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{path}: {what} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path}: {what} is damaged: expected a JSON object, got a {type(value).__name__}")
+    return value
 
 
 def file_checksum(path: Path) -> str:

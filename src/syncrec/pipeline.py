@@ -25,7 +25,7 @@ from syncrec.runs import BEST_NAME, LOG_NAME, RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
-from syncrec.training.tracking import JsonLinesLog, make_tracker
+from syncrec.training.tracking import JsonLinesLog, check_tracker, make_tracker
 from syncrec.validation import FUSION_GRID, answer_scorers, validate
 
 if TYPE_CHECKING:
@@ -167,9 +167,13 @@ def train(
         KeyboardInterrupt: a signal stopped it; the state was saved first.
         SyncrecError: bad settings, a damaged checkpoint, a loss that is not finite.
     """
-    data = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
-    directory = _run_directory(Path(out), data, _effective_config(config, model, settings), resume, settings)
-    session = _TrainingSession(data, directory)
+    data, out = dataset if isinstance(dataset, Dataset) else Dataset(dataset), Path(out)
+    wanted = _effective_config(config, model, settings)
+    begun = _begun_run(out, data, wanted if model or config or settings else None) if resume else None
+    for kind in track:
+        check_tracker(kind)
+    session = _TrainingSession(data, wanted if begun is None else begun.config, out)
+    directory = begun or RunDirectory.create(out, wanted, data)
     if session.run(track, show_progress=show_progress):
         return Run(directory.path, data.path)
     raise KeyboardInterrupt
@@ -184,24 +188,34 @@ def _effective_config(config: Config | str | Path | None, model: str | None, set
     return load_config(None if config is None else Path(config), settings, extra)
 
 
-def _run_directory(out: Path, data: Dataset, config: Config, resume: bool, settings: Sequence[str]) -> RunDirectory:
-    if not (resume and (out / "run.json").exists()):
-        return RunDirectory.create(out, config, data)
+def _begun_run(out: Path, data: Dataset, wanted: Config | None) -> RunDirectory | None:
+    """The run in `out` to go on with, None if there is none yet; `wanted` are settings that it must have."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
     directory = RunDirectory.open(out)
-    if settings and config != directory.config:
+    if wanted is not None and (changes := ", ".join(_changes(directory.config, wanted))):
         raise ConfigError(
-            f"--resume continues {out} with the settings it was begun with; leave out --set or change --out"
+            f"--resume continues {out} with the settings it was begun with, but asked for is {changes}; "
+            "leave out --model, --config and --set, or choose another --out"
         )
     if data.checksum != directory.info["dataset_checksum"]:
         raise DataError(f"{data.path}: is not the dataset that {out} was begun with (checksum differs)")
     return directory
 
 
-class _TrainingSession:
-    """One call of `train`: the trainer with its batches and its validation."""
+def _changes(before: Config, after: Config) -> Iterator[str]:
+    old, new = before.model_dump(), after.model_dump()
+    for section, values in new.items():
+        for key, value in values.items():
+            if value != old[section][key]:
+                yield f"{section}.{key} = {value!r} (was {old[section][key]!r})"
 
-    def __init__(self, data: Dataset, directory: RunDirectory) -> None:
-        self.data, self.directory, self.config = data, directory, directory.config
+
+class _TrainingSession:
+    """One call of `train`: the trainer with its batches and its validation; making one writes nothing to `path`."""
+
+    def __init__(self, data: Dataset, config: Config, path: Path) -> None:
+        self.data, self.config, self.path = data, config, path
         device = choose_device(self.config.training.device)
         use_threads(self.config.training.threads)
         catalogue = Catalogue.of(data)
@@ -219,13 +233,13 @@ class _TrainingSession:
             loss = NextItemLoss(self.config.loss, catalogue.offsets, sampler)
             objective = JointObjective(self.config, data.num_domains, loss)
         self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.answer_names)
-        self.trainer = Trainer(self.model, objective, self.config, directory.path, domains=data.domains, device=device)
+        self.trainer = Trainer(self.model, objective, self.config, path, domains=data.domains, device=device)
 
     def run(self, track: Sequence[str], *, show_progress: bool) -> bool:
         """Train to the end, or until a signal (false)."""
-        trackers = [make_tracker(kind, self.directory.path) for kind in track]
+        trackers = [make_tracker(kind, self.path) for kind in track]
         self.trainer.resume()
-        log = JsonLinesLog(self.directory.path / LOG_NAME, self.trainer.state.epoch)
+        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
         try:
             is_finished = self.trainer.train(
                 self._batches, self._steps_per_epoch(), self._validate, [log, *trackers], show_progress=show_progress
@@ -249,7 +263,7 @@ class _TrainingSession:
 
     def _choose_fusion(self) -> None:
         """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone."""
-        path = self.directory.path / BEST_NAME
+        path = self.path / BEST_NAME
         best = load_checkpoint(path)
         if "fusion_weights" not in best.state:
             return

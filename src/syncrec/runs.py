@@ -33,6 +33,7 @@ SCHEMA_VERSION = 1
 LAST_NAME = "last.safetensors"
 BEST_NAME = "best.safetensors"
 LOG_NAME = "log.jsonl"
+_INFO_NAME = "run.json"
 
 
 def library_versions() -> dict[str, str]:
@@ -65,7 +66,8 @@ class RunDirectory:
             ArtifactError: `path` holds something already.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ArtifactError(f"{path}: exists already; choose another --out, or continue it with --resume")
+            remedy = ", or continue it with --resume" if (path / _INFO_NAME).exists() else ""
+            raise ArtifactError(f"{path}: exists already; choose another --out{remedy}")
         path.mkdir(parents=True, exist_ok=True)
         info = {
             "kind": "run",
@@ -77,7 +79,7 @@ class RunDirectory:
             "versions": library_versions(),
         }
         artifacts.write_text(path / "config.toml", dump_toml(config))
-        artifacts.write_json(path / "run.json", info)
+        artifacts.write_json(path / _INFO_NAME, info)
         return cls(path, config, info)
 
     @classmethod
@@ -89,7 +91,9 @@ class RunDirectory:
         """
         if not path.is_dir():
             raise ArtifactError(f"{path}: no such run; `syncrec train DATASET --out {path}` makes one")
-        info = artifacts.read_json(path / "run.json", "what a run was trained on")
+        if not (path / _INFO_NAME).exists():
+            raise ArtifactError(f"{path}: holds no {_INFO_NAME}, so it is no run; `syncrec train` makes one")
+        info = artifacts.read_json(path / _INFO_NAME, "what a run was trained on")
         found = (info.get("kind"), info.get("schema_version"))
         if found != ("run", SCHEMA_VERSION):
             raise ArtifactError(f"{path}: is a {found[0]} of version {found[1]}, expected a run of {SCHEMA_VERSION}")
@@ -106,7 +110,10 @@ class RunDirectory:
             raise ArtifactError(f"{place}: the dataset of run {self.path} is gone; if it was moved, give --dataset")
         dataset = Dataset(place)
         if dataset.checksum != self.info["dataset_checksum"]:
-            raise ArtifactError(f"{place}: is not the dataset that {self.path} was trained on (checksum differs)")
+            raise ArtifactError(
+                f"{place}: is not the dataset that {self.path} was trained on (checksum differs); "
+                "give the right one, or train again"
+            )
         return dataset
 
     @property

@@ -1,5 +1,6 @@
 """Where the story of a training run goes: JSON lines always, TensorBoard or MLflow if asked for."""
 
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +9,13 @@ from typing import Any, Protocol
 from syncrec import artifacts
 from syncrec.errors import ConfigError, MissingCapabilityError
 
-__all__ = ["JsonLinesLog", "Tracker", "make_tracker", "read_log"]
+__all__ = ["JsonLinesLog", "Tracker", "check_tracker", "make_tracker", "read_log"]
+
+
+_PACKAGES = {
+    "tensorboard": ("tensorboard", "tensorboard", "track"),
+    "mlflow": ("mlflow", "mlflow-skinny", "mlflow"),
+}
 
 
 class Tracker(Protocol):
@@ -53,12 +60,8 @@ class TensorBoardTracker:
     """Every number of a record as a scalar named by its path, under `directory`."""
 
     def __init__(self, directory: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise MissingCapabilityError(
-                "--track tensorboard needs the package tensorboard; pip install 'syncrec[track]'"
-            ) from None
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(directory))
 
     def record(self, record: Mapping[str, Any]) -> None:
@@ -75,12 +78,8 @@ class MlflowTracker:
     """Every number of a record as a metric of a run of the experiment `syncrec` (MLFLOW_TRACKING_URI or ./mlruns)."""
 
     def __init__(self, name: str) -> None:
-        try:
-            import mlflow
-        except ImportError:
-            raise MissingCapabilityError(
-                "--track mlflow needs the package mlflow-skinny; pip install 'syncrec[mlflow]'"
-            ) from None
+        import mlflow
+
         self._mlflow = mlflow
         mlflow.set_experiment("syncrec")
         mlflow.start_run(run_name=name)
@@ -95,6 +94,20 @@ class MlflowTracker:
         self._mlflow.end_run()
 
 
+def check_tracker(kind: str) -> None:
+    """Refuse a tracker that `make_tracker` could not make.
+
+    Raises:
+        ConfigError: no such tracker.
+        MissingCapabilityError: its package is not installed.
+    """
+    if kind not in _PACKAGES:
+        raise ConfigError(f"--track must be tensorboard or mlflow, got {kind!r}")
+    module, package, extra = _PACKAGES[kind]
+    if importlib.util.find_spec(module) is None:
+        raise MissingCapabilityError(f"--track {kind} needs the package {package}; pip install 'syncrec[{extra}]'")
+
+
 def make_tracker(kind: str, run: Path) -> Tracker:
     """The tracker `tensorboard` or `mlflow`.
 
@@ -102,11 +115,8 @@ def make_tracker(kind: str, run: Path) -> Tracker:
         ConfigError: no such tracker.
         MissingCapabilityError: its package is not installed.
     """
-    if kind == "tensorboard":
-        return TensorBoardTracker(run / "tensorboard")
-    if kind == "mlflow":
-        return MlflowTracker(run.name)
-    raise ConfigError(f"--track must be tensorboard or mlflow, got {kind!r}")
+    check_tracker(kind)
+    return TensorBoardTracker(run / "tensorboard") if kind == "tensorboard" else MlflowTracker(run.name)
 
 
 def _scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
