@@ -48,8 +48,13 @@ class FilterStep:
     details: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        details = ", ".join(f"{key} {value:,}" for key, value in self.details.items())
-        return f"filter {self.name}{f' ({details})' if details else ''}: {self.before} -> {self.after}"
+        """One line for the user: the limits that ask for something, and what it did."""
+        asked = {key: value for key, value in self.details.items() if key.startswith(("min_", "max_")) and value > 1}
+        limits = ", ".join(f"{key} {value:,}" for key, value in asked.items())
+        name = f"filter {self.name}{f' ({limits})' if limits else ''}"
+        if self.after == self.before:
+            return f"{name}: nothing to leave out"
+        return f"{name}: {self.before} -> {self.after}"
 
     def content(self) -> dict[str, Any]:
         """For the manifest."""
