@@ -25,8 +25,8 @@ def result_of(model, answers, seed=0, sampled=False):
     )
 
 
-def printed(table):
-    console = Console(file=io.StringIO(), width=140)
+def printed(table, width=140):
+    console = Console(file=io.StringIO(), width=width)
     console.print(table.to_rich())
     return console.file.getvalue()
 
@@ -74,7 +74,7 @@ def test_comparison_table_shows_difference_interval_and_verdict():
     assert table.title == "MRR of syncrec cross against syncrec single: full, test split, 1 seed"
     (food, kitchen), (macro,) = table.groups
     assert food[:5] == ("Food", "2", "0.3750", "0.6250", f"{100 * (5 / 8 / (3 / 8) - 1):+.1f} %")
-    assert kitchen[4:] == ("-50.0 %", "-50.0 % to -50.0 %", "1.0000", "neutral")
+    assert kitchen[4:] == ("-50.0 %", "-50.0 to -50.0 %", "1.0000", "neutral")
     assert macro[:2] == (MACRO, "3")
 
 
@@ -92,3 +92,10 @@ def test_markdown_is_a_table_with_aligned_columns():
 def test_terminal_table_holds_every_cell_and_reads_no_markup_in_names():
     text = printed(Table("T [x]", ("domain", "verdict"), ((("[bold]Food", "gains"), ("Kitchen", "loses")),)))
     assert all(part in text for part in ("T [x]", "[bold]Food", "gains", "Kitchen", "loses"))
+
+
+def test_a_narrow_terminal_folds_names_of_domains_and_no_number():
+    comparison = compare(Contestant([JOINT], "cross"), Contestant([JOINT], "single"), metric="mrr")
+    text = printed(comparison_table(comparison), width=80)
+    assert all(part in text for part in ("-50.0 to -50.0 %", "0.3750", "0.6250", "+66.7 %", "1.0000", "neutral"))
+    assert max(map(len, text.splitlines())) <= 80

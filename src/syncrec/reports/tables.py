@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table as RichTable
 
@@ -40,10 +42,11 @@ class Table:
         return "\n".join([f"**{self.title}**", "", *lines, ""])
 
     def to_rich(self) -> RichTable:
-        """The table for a rich console; verdicts are coloured."""
-        table = RichTable(title=escape(self.title), title_justify="left")
+        """The table for a console of 80 columns or more; where there is no room, names of domains fold, not numbers."""
+        table = RichTable(title=escape(self.title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
         for column in self.columns:
-            table.add_column(column, justify="left" if column in _LEFT_COLUMNS else "right")
+            justify: JustifyMethod = "left" if column in _LEFT_COLUMNS else "right"
+            table.add_column(column, justify=justify, no_wrap=column != "domain", overflow="fold")
         for group in self.groups:
             for row in group:
                 table.add_row(*map(escape, row), style=_VERDICT_STYLES.get(row[-1]))
@@ -81,12 +84,12 @@ def metrics_table(
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Which domain gains and which loses, with the relative difference, its 95 % interval and the corrected p-value."""
+    """Which domain gains and which loses, with the relative change, its 95 % interval and the corrected p-value."""
     rows = [_comparison_row(domain, difference) for domain, difference in comparison.domains.items()]
     subject = f"{comparison.metric.upper()} of {comparison.candidate} against {comparison.baseline}"
     return Table(
         f"{subject}: {_title(comparison.protocol, comparison.split, comparison.estimate, comparison.num_seeds)}",
-        ("domain", "queries", "baseline", "candidate", "difference", "95 % interval", "p", "verdict"),
+        ("domain", "queries", "baseline", "candidate", "change", "95 % interval", "p", "verdict"),
         (tuple(rows), (_comparison_row(MACRO, comparison.macro),)),
     )
 
@@ -134,7 +137,7 @@ def _percentages(relative: Interval) -> Iterable[str]:
     """Estimate and interval in per cent; without a baseline above 0 there are none."""
     if not math.isfinite(relative.estimate):
         return "n/a", "n/a"
-    return _percent(relative.estimate), f"{_percent(relative.low)} to {_percent(relative.high)}"
+    return _percent(relative.estimate), f"{100 * relative.low:+.1f} to {_percent(relative.high)}"
 
 
 def _percent(share: float) -> str:
