@@ -1,12 +1,13 @@
 """A simulated log of five services of one app, in which the worth of the other services' events is known.
 
-The items of each domain lie in clusters. What decides the next item, and so the worth of a shared history:
+The items of each domain lie in clusters, each cluster an endless round of places. What decides the next item decides
+the worth of a shared history:
 
 | domain | the next item | worth of the others' events |
 |---|---|---|
 | `books`, `films`, `music` | the next place of a *story*: a cluster and a place in it, common to the three | positive |
 | `calls` | drawn from one cluster, the user's own for ever, whatever happens elsewhere | none |
-| `maps` | drawn from the cluster that follows in the user's *routine*: districts A B C A B C ... | negative |
+| `maps` | the next place of one of two districts that take turns: A7 C2 A8 C3 A9 C4 ... | negative |
 
 **Positive.** Every event in one of the three moves the user's story on by one place, and now and then another story
 begins. The last event in any of the three gives away where the story stands; the last one in the domain itself is
@@ -15,11 +16,11 @@ out of date by as many places as there were events in the other two. `music` is 
 **None.** No other event says anything about the cluster of the calls, and any earlier call says all there is to know,
 wherever it stands in the history. There is nothing to gain, and hardly anything to lose.
 
-**Negative.** All that can be known of the next place stands three `maps` events back, and other events say nothing of
-it. In the history of `maps` alone that event is always at the same distance. In the whole history it is at any
-distance, since events of the other services come between in numbers that vary by chance, and no two `maps` events
-are neighbours: a model must count among useless events, which also compete for its capacity and push `maps` events
-out of its window. The loss is one of estimation, not of information: it could be avoided, and that is the point.
+**Negative.** The next place follows from the last but one `maps` event, and other events say nothing of it. In the
+history of `maps` alone that event is always at the same distance. In the whole history it is at any distance, since
+events of the other services come between in numbers that vary by chance, and no two `maps` events are neighbours: a
+model must count `maps` events among useless ones, which most of its training teaches it to look at. The loss is one
+of estimation, not of information: a model could avoid it, and that is the point.
 """
 
 import gzip
@@ -49,7 +50,7 @@ _SHARES = np.array([0.22, 0.2, 0.08, 0.2, 0.3])
 _CALLS, _MAPS = _DOMAINS.index("calls"), _DOMAINS.index("maps")
 _NUM_CLUSTERS = 12
 _CLUSTER_SIZE = 40
-_ROUTINE_LENGTH = 3
+_NUM_DISTRICTS = 2
 _NEW_STORY = 0.1
 _NOISE = 0.05
 _START = 1_600_000_000
@@ -65,8 +66,9 @@ class _Users:
     cluster: _Numbers
     place: _Numbers
     call_cluster: _Numbers
-    routine: _Numbers
-    routine_step: _Numbers
+    districts: _Numbers
+    district_places: _Numbers
+    num_trips: _Numbers
 
 
 def simulate_log(path: Path, *, num_users: int = 3000, mean_events: int = 30, seed: int = 0) -> None:
@@ -101,9 +103,10 @@ def _draw_users(rng: np.random.Generator, num_users: int) -> _Users:
         return rng.integers(0, _NUM_CLUSTERS, size=num_users)
 
     all_clusters = np.tile(np.arange(_NUM_CLUSTERS), (num_users, 1))
-    routine = rng.permuted(all_clusters, axis=1)[:, :_ROUTINE_LENGTH]
-    place = rng.integers(0, _CLUSTER_SIZE, size=num_users)
-    return _Users(clusters(), place, clusters(), routine, np.zeros(num_users, dtype=np.int64))
+    districts = rng.permuted(all_clusters, axis=1)[:, :_NUM_DISTRICTS]
+    places = rng.integers(0, _CLUSTER_SIZE, size=(num_users, 1 + _NUM_DISTRICTS))
+    no_trips = np.zeros(num_users, dtype=np.int64)
+    return _Users(clusters(), places[:, 0], clusters(), districts, places[:, 1:], no_trips)
 
 
 def _draw_domains(rng: np.random.Generator, may_be_maps: npt.NDArray[np.bool_]) -> _Numbers:
@@ -117,15 +120,12 @@ def _draw_items(rng: np.random.Generator, users: _Users, domains: _Numbers) -> _
     """An item number for each user in the domain given, and the users moved on."""
     in_story = domains < _CALLS
     _move_story(rng, users, in_story)
-    cluster = np.select(
-        [in_story, domains == _CALLS],
-        [users.cluster, users.call_cluster],
-        users.routine[np.arange(len(domains)), users.routine_step % _ROUTINE_LENGTH],
-    )
-    users.routine_step += domains == _MAPS
-    # Within calls and maps a cluster's items are drawn by popularity: the first ones are the most frequent.
+    trip_cluster, trip_place = _move_trip(users, domains == _MAPS)
+    cluster = np.select([in_story, domains == _CALLS], [users.cluster, users.call_cluster], trip_cluster)
+    # Calls are drawn by popularity: the first ones of a cluster are the most frequent.
     popular = np.minimum(rng.geometric(0.12, size=len(domains)) - 1, _CLUSTER_SIZE - 1)
-    items = cluster * _CLUSTER_SIZE + np.where(in_story, users.place, popular)
+    place = np.select([in_story, domains == _CALLS], [users.place, popular], trip_place)
+    items = cluster * _CLUSTER_SIZE + place
     anything = rng.integers(0, _NUM_CLUSTERS * _CLUSTER_SIZE, size=len(domains))
     return np.where(rng.random(len(domains)) < _NOISE, anything, items)
 
@@ -136,6 +136,15 @@ def _move_story(rng: np.random.Generator, users: _Users, in_story: npt.NDArray[n
     users.cluster = np.where(begins, rng.integers(0, _NUM_CLUSTERS, size=size), users.cluster)
     new_place = rng.integers(0, _CLUSTER_SIZE, size=size)
     users.place = np.where(begins, new_place, (users.place + in_story) % _CLUSTER_SIZE)
+
+
+def _move_trip(users: _Users, travels: npt.NDArray[np.bool_]) -> tuple[_Numbers, _Numbers]:
+    """Cluster and place of each user's trip; those who travel move on in the district whose turn it is."""
+    who = np.arange(len(travels))
+    turn = users.num_trips % _NUM_DISTRICTS
+    users.district_places[who, turn] = (users.district_places[who, turn] + travels) % _CLUSTER_SIZE
+    users.num_trips = users.num_trips + travels
+    return users.districts[who, turn], users.district_places[who, turn]
 
 
 def _lines(domains: _Numbers, items: _Numbers, times: _Numbers, lengths: _Numbers) -> Iterator[str]:
