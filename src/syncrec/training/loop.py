@@ -164,7 +164,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         report.total.backward()  # type: ignore[no-untyped-call]
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        if not bool(torch.isfinite(norm)):
+            raise self._non_finite("the gradient")
         self.optimizer.step()
         state.step += 1
         state.step_in_epoch += 1
@@ -182,10 +184,12 @@ class Trainer:
         ]
         if not torch.isfinite(report.mutual_information):
             parts.append("the mutual information loss")
-        where = ", ".join(parts) or "the weighted sum of the losses"
-        raise NonFiniteLossError(
-            f"step {self.state.step} (epoch {self.state.epoch}): {where} is not finite; the weights were not updated; "
-            f"lower training.learning_rate or set training.precision=float32, then --resume"
+        raise self._non_finite(", ".join(parts) or "the weighted sum of the losses")
+
+    def _non_finite(self, what: str) -> NonFiniteLossError:
+        return NonFiniteLossError(
+            f"step {self.state.step} (epoch {self.state.epoch}): {what} is not finite; the weights were not updated; "
+            f"begin a new run with a lower training.learning_rate or with training.precision=float32"
         )
 
     def _add_up(self, report: LossReport) -> None:

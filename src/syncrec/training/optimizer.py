@@ -12,13 +12,18 @@ __all__ = ["learning_rate", "make_optimizer"]
 
 
 def make_optimizer(modules: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over all parameters; vectors (biases, norms) are not decayed."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    """AdamW (Loshchilov and Hutter 2019) over all parameters; biases and norms are not decayed."""
+    parameters = [(n, p) for module in modules for n, p in module.named_parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for n, p in parameters if _is_decayed(n, p)], "weight_decay": config.weight_decay},
+        {"params": [p for n, p in parameters if not _is_decayed(n, p)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    """By name too: what is a vector in one task is a matrix where it differs by task."""
+    return parameter.dim() > 1 and name.rpartition(".")[2] not in ("bias", "scale", "shift")
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:

@@ -53,6 +53,8 @@ class TrainingProgress:
         )
 
     def validated(self, record: Mapping[str, Any], monitor: str) -> None:
-        """Show the best validation metric so far."""
-        self._best = f"{monitor} {record['best']['value']:.4f} (epoch {record['best']['epoch'] + 1})"
+        """Show the best validation metric so far, if there was a validation."""
+        best = record["best"]
+        if best["value"] is not None:
+            self._best = f"{monitor} {best['value']:.4f} (epoch {best['epoch'] + 1})"
         self._bar.update(self._task, best=self._best)
