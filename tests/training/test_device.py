@@ -1,0 +1,48 @@
+import os
+
+import pytest
+import torch
+
+from syncrec.errors import ConfigError, MissingCapabilityError
+from syncrec.training import device as devices
+from syncrec.training.device import choose_device, choose_precision, use_threads
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "taken"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_fastest_that_is_there(has_cuda, has_mps, taken, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    assert choose_device("auto").type == taken
+
+
+def test_a_device_by_name():
+    assert choose_device("cpu") == CPU
+
+
+def test_a_device_that_is_not_there_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MissingCapabilityError, match="'cuda:1' is not on this machine; use auto or cpu"):
+        choose_device("cuda:1")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
+def test_what_is_no_device_is_refused_with_the_choices(name):
+    with pytest.raises(ConfigError, match=f"must be auto, cpu, cuda, cuda:N or mps, got '{name}'"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_precision(is_native, monkeypatch):
+    monkeypatch.setattr(devices, "has_native_bfloat16", lambda device: is_native)
+    assert choose_precision("auto", CPU) == (torch.bfloat16 if is_native else torch.float32)
+    assert choose_precision("float32", CPU) == torch.float32
+    assert choose_precision("bfloat16", CPU) == torch.bfloat16
+
+
+def test_zero_threads_are_all_cores_of_the_process():
+    assert use_threads(2) == torch.get_num_threads() == 2
+    assert use_threads(0) == torch.get_num_threads() == len(os.sched_getaffinity(0))

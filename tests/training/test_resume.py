@@ -1,0 +1,187 @@
+"""However a run ends, the resumed one ends with the weights of a run that was never stopped, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from syncrec.checkpoint import load_checkpoint
+from syncrec.errors import ArtifactError, CheckpointError, ConfigError
+from syncrec.pipeline import train
+from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME
+from syncrec.training.loop import Trainer
+
+SLOW_TRAINING = """
+import sys, time
+from syncrec.pipeline import train
+from syncrec.training.loop import Trainer
+
+step = Trainer._step
+
+def slow_step(self, *arguments):
+    time.sleep(0.06)
+    return step(self, *arguments)
+
+Trainer._step = slow_step
+train(sys.argv[1], sys.argv[2], settings=sys.argv[3:], show_progress=False)
+"""
+
+
+class CrashError(Exception):
+    pass
+
+
+def run(dataset, out, settings, **options):
+    return train(dataset, out, settings=settings, show_progress=False, **options)
+
+
+def with_checkpoints(settings, every):
+    return [*settings, f"training.checkpoint_every_steps={every}"]
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_kill_9_and_resume_give_the_weights_of_a_run_never_stopped(
+    every, tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of
+):
+    out = tmp_path / "run"
+    arguments = [tiny_dataset_path, out, *with_checkpoints(settings, every)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_TRAINING, *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        log = out / LOG_NAME
+        wait_for(lambda: log.exists() and log.read_text().count("\n") >= 1, process)
+        time.sleep(random.uniform(0, 0.5))
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert process.returncode == -signal.SIGKILL
+    assert load_checkpoint(out / LAST_NAME).state["is_finished"] is False
+    run(tiny_dataset_path, out, (), resume=True)
+    outcome_of(out).assert_equals(undisturbed)
+
+
+@pytest.mark.parametrize("crash_at", [1, 4, 5, 6, 9, 13])
+def test_a_crash_in_any_step_and_resume(
+    crash_at, tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", crashing(Trainer._step, crash_at))
+        with pytest.raises(CrashError):
+            run(tiny_dataset_path, tmp_path / "run", with_checkpoints(settings, 3))
+    run(tiny_dataset_path, tmp_path / "run", (), resume=True)
+    outcome_of(tmp_path / "run").assert_equals(undisturbed)
+
+
+@pytest.mark.parametrize("crash_at", [0, 1, 3, 4])
+def test_a_crash_between_log_line_and_checkpoint_and_resume(
+    crash_at, tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_save_last", crashing(Trainer._save_last, crash_at))
+        with pytest.raises(CrashError):
+            run(tiny_dataset_path, tmp_path / "run", settings)
+    run(tiny_dataset_path, tmp_path / "run", (), resume=True)
+    outcome_of(tmp_path / "run").assert_equals(undisturbed)
+
+
+def crashing(method, number):
+    """`method`, raising at its call of that number."""
+    calls = iter(range(10**6))
+
+    def wrapper(self, *arguments):
+        if next(calls) == number:
+            raise CrashError
+        return method(self, *arguments)
+
+    return wrapper
+
+
+def signalling(method, number, kind):
+    """`method`, with a signal to this process in its call of that number."""
+    calls = iter(range(10**6))
+
+    def wrapper(self, *arguments):
+        if next(calls) == number:
+            os.kill(os.getpid(), kind)
+        return method(self, *arguments)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(("kind", "step"), [(signal.SIGTERM, 2), (signal.SIGINT, 7), (signal.SIGTERM, 4)], ids=str)
+def test_a_signal_ends_training_after_the_step_and_resume_is_exact(
+    kind, step, tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of, monkeypatch
+):
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", signalling(Trainer._step, step, kind))
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_dataset_path, out, settings)
+    assert load_checkpoint(out / LAST_NAME).state["step"] == step + 1
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    run(tiny_dataset_path, out, (), resume=True)
+    outcome_of(out).assert_equals(undisturbed)
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
+    tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of
+):
+    torch.manual_seed(123)
+    run(tiny_dataset_path, tmp_path / "same", settings)
+    outcome_of(tmp_path / "same").assert_equals(undisturbed)
+    run(tiny_dataset_path, tmp_path / "other", [*settings, "training.seed=1", "training.epochs=1"])
+    weights = [o.last.tensors["model"]["embedding.items.weight"] for o in (outcome_of(tmp_path / "other"), undisturbed)]
+    assert not torch.equal(*weights)
+
+
+def test_training_leaves_the_global_generator_alone(tiny_dataset_path, tmp_path, settings):
+    before = torch.random.get_rng_state()
+    run(tiny_dataset_path, tmp_path / "run", [*settings, "training.epochs=1"])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_finished_run_resumed_stays_as_it_is(tiny_dataset_path, tmp_path, settings, outcome_of):
+    out = tmp_path / "run"
+    run(tiny_dataset_path, out, [*settings, "training.epochs=2"])
+    before = outcome_of(out)
+    run(tiny_dataset_path, out, (), resume=True)
+    outcome_of(out).assert_equals(before)
+
+
+def test_a_run_is_not_begun_where_one_is(tiny_dataset_path, tmp_path, settings):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"exists already; .*--resume"):
+        run(tiny_dataset_path, tmp_path / "run", settings)
+
+
+def test_resume_with_other_settings_is_refused(tiny_dataset_path, tmp_path, settings):
+    out = tmp_path / "run"
+    run(tiny_dataset_path, out, [*settings, "training.epochs=1"])
+    with pytest.raises(ConfigError, match="with the settings it was begun with"):
+        run(tiny_dataset_path, out, ["training.epochs=9"], resume=True)
+
+
+@pytest.mark.parametrize("name", [LAST_NAME, BEST_NAME])
+def test_a_damaged_checkpoint_is_refused_on_resume(name, tiny_dataset_path, tmp_path, settings):
+    out = tmp_path / "run"
+    run(tiny_dataset_path, out, [*settings, "training.epochs=1"])
+    (out / name).write_bytes((out / name).read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match=f"{name}: damaged checkpoint"):
+        run(tiny_dataset_path, out, (), resume=True)
