@@ -5,14 +5,18 @@ Exit codes: 0 done, 1 an error with one clear line, 2 wrong usage, 130 stopped b
 
 import json
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
 
-from syncrec.config import PrepareConfig, config_keys
+from syncrec.config import PrepareConfig, config_keys, parse_settings
 from syncrec.errors import ConfigError, SyncrecError
 
 if TYPE_CHECKING:
@@ -65,10 +69,10 @@ def prepare(
         overwrite=overwrite,
         report=_say,
     )
-    print(
-        f"dataset: {dataset.path}  ({dataset.num_users:,} users, {dataset.num_items:,} items, "
-        f"{len(dataset.items):,} events, domains {', '.join(dataset.domains)})"
-    )
+    for name, counts in dataset.manifest["counts"].items():
+        print(f"{name}: {counts['events']:,} events, {counts['users']:,} users, {counts['items']:,} items")
+    size = f"{len(dataset.items):,} events, {dataset.num_users:,} users, {dataset.num_items:,} items"
+    print(f"dataset: {dataset.path}  ({size})")
 
 
 @app.command
@@ -90,12 +94,17 @@ def train(
     """Train a model; stops cleanly on Ctrl-C and continues with --resume."""
     from syncrec.pipeline import train as train_model
 
-    run = train_model(
-        dataset, out, model=model, config=config, settings=settings or [], resume=resume, track=track or []
-    )
-    weights = run.trained.fusion_weights
-    fusion = "" if weights is None else f", weight of the single answer {_by_domain(run.dataset.domains, weights)}"
-    print(f"run: {run.path}  (best epoch {run.trained.epoch + 1}{fusion})")
+    try:
+        run = train_model(
+            dataset, out, model=model, config=config, settings=settings or [], resume=resume, track=track or []
+        )
+    except KeyboardInterrupt:
+        saved = "what was trained is saved; continue with the same command and --resume"
+        raise KeyboardInterrupt(saved) from None
+    if run.trained.fusion_weights is not None:
+        weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
+        print("weight of the single answer: " + ", ".join(f"{domain} {weight:g}" for domain, weight in weights))
+    print(f"run: {run.path}  (best epoch {run.trained.epoch + 1})")
 
 
 @app.command
@@ -184,35 +193,51 @@ def models() -> None:
     """The models that can be trained."""
     from syncrec.models.registry import MODELS
 
-    for name, entry in MODELS.items():
-        print(f"{name:12} {entry.description}  [{entry.source}]")
+    _print_columns((name, f"{entry.description}  [{entry.source}]") for name, entry in MODELS.items())
 
 
 @app.command
 def keys() -> None:
     """Every key of a configuration file, its default and its meaning."""
-    for name, default, meaning in config_keys():
-        print(f"{name:34} {default!r:14} {meaning}")
+    _print_columns((name, repr(default), meaning) for name, default, meaning in config_keys())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code. Every foreseeable error is one line on stderr."""
+    """Run a command; gives the exit code. Every foreseeable error is one line on stderr, SIGTERM like Ctrl-C."""
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
-        return _fail(" ".join(str(error).split()) + "  (see syncrec --help)", 2)
-    except SyncrecError as error:
-        return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail("stopped; what was trained is saved, continue with the same command and --resume", 130)
+        command = " ".join(["syncrec", *(error.command_chain or ())])
+        return _fail(f"{_usage_fault(error)}  (see {command} --help)", 2)
+    except KeyboardInterrupt as stop:
+        return _fail("; ".join(["stopped", *map(str, stop.args)]), 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system says'}: {error.strerror or error}", 1)
+    except SyncrecError as error:
+        return _fail(str(error), 2 if isinstance(error, _UsageError) else 1)
     return 0
 
 
+class _UsageError(SyncrecError):
+    """Arguments that do not go together, or that cannot be read."""
+
+
+def _usage_fault(error: CycloptsError) -> str:
+    if isinstance(error.__cause__, ValidationError):
+        values = {str(fault["loc"][0]): fault["input"] for fault in error.__cause__.errors() if fault["loc"]}
+        try:
+            parse_settings(PrepareConfig, values, "options")
+        except ConfigError as fault:
+            return str(fault)
+    return str(error)
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"syncrec: {message}", file=sys.stderr)
+    print(f"syncrec: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
@@ -221,10 +246,21 @@ def _say(line: str) -> None:
 
 
 def _console() -> Any:
+    """Wide enough for every table; lines for a file or a pipe have no limit that depends on the terminal."""
     from rich.console import Console
 
     console = Console()
-    return console if console.is_terminal else Console(width=140)
+    return Console(width=max(80, console.width) if console.is_terminal else 140)
+
+
+def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
+    """Aligned columns; on a terminal the last one is wrapped, in a file or a pipe each row is one line."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for row in table:
+        head = "".join(cell.ljust(width + 2) for cell, width in zip(row[:-1], widths, strict=True))
+        print(textwrap.fill(row[-1], max(room, len(head) + 24), initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def _pairs(text: str, option: str, example: str) -> dict[str, str]:
@@ -232,7 +268,7 @@ def _pairs(text: str, option: str, example: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     wrong = [name for name, equals, value in pairs if not (name and equals and value)]
     if wrong:
-        raise ConfigError(f"{option} takes name=value pairs, got {wrong[0]!r}; for example {option} {example}")
+        raise _UsageError(f"{option} takes name=value pairs, got {wrong[0]!r}; for example {option} {example}")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -243,7 +279,7 @@ def _sources(logs: Sequence[str], domains: Sequence[str]) -> "list[Source]":
     for entry in domains:
         name, equals, pattern = entry.partition("=")
         if not (name and equals and pattern):
-            raise ConfigError(f"--domain takes NAME=FILE, got {entry!r}; for example --domain Books=books.jsonl.gz")
+            raise _UsageError(f"--domain takes NAME=FILE, got {entry!r}; for example --domain Books=books.jsonl.gz")
         named.append(Source(pattern, name))
     return [*(Source(log) for log in logs), *named]
 
@@ -251,16 +287,18 @@ def _sources(logs: Sequence[str], domains: Sequence[str]) -> "list[Source]":
 def _check_who(user: str | None, history: str | None, all_users: bool, out: Path | None) -> None:
     given = (user is not None) + (history is not None) + all_users
     if given != 1:
-        raise ConfigError(f"recommend takes exactly one of --user, --history and --all, got {given}")
+        raise _UsageError(f"recommend takes exactly one of --user, --history and --all, got {given}")
     if all_users != (out is not None):
-        raise ConfigError("--all and --out go together: recommend RUN --all --domain D --out recs.parquet")
+        raise _UsageError("--all and --out go together: recommend RUN --all --domain D --out recs.parquet")
 
 
 def _history(text: str) -> list[tuple[str, str]]:
-    events = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+    events = [part.strip().partition(":") for part in text.split(",")] if text.strip() else []
     for domain, colon, item in events:
         if not (domain and colon and item):
-            raise ConfigError(f"--history takes domain:item,domain:item, got {domain + colon + item!r}")
+            raise _UsageError(
+                f"--history takes domain:item,domain:item in order of time, '' for none; got {domain + colon + item!r}"
+            )
     return [(domain, item) for domain, _, item in events]
 
 
@@ -291,12 +329,9 @@ def _print_recommendations(found: "Sequence[Recommendation]", domain: str, *, as
         print(f"{entry.rank:4d}  {entry.item:24}  {entry.score:.4f}")
 
 
-def _by_domain(domains: Sequence[str], weights: Sequence[float]) -> str:
-    return ", ".join(f"{domain} {weight:g}" for domain, weight in zip(domains, weights, strict=True))
-
-
 def entry_point() -> None:
     """What the installed command `syncrec` runs."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
 
 
