@@ -13,7 +13,8 @@ import numpy as np
 from syncrec import artifacts
 from syncrec.config import Config, load_config
 from syncrec.data.dataset import Dataset
-from syncrec.errors import ArtifactError
+from syncrec.data.simulation import simulate_log
+from syncrec.errors import ArtifactError, DataError
 from syncrec.pipeline import Run, evaluate_popularity, prepare, train
 from syncrec.reports.summary import evaluation_tables
 
@@ -24,6 +25,7 @@ __all__ = ["DEMO_LOG", "choose_log", "demo_config", "run_demo"]
 
 DEMO_LOG = Path("../shared/data/amazon_food_kitchen.csv.gz")
 _MARK = "demo.json"
+_SIMULATED = "simulated.csv"
 _RECENT = 8
 
 
@@ -40,8 +42,10 @@ def run_demo(data: Path | None, out: Path, console: "Console") -> Run:
         DataError: there is no such log, or it cannot be prepared.
     """
     begun = time.perf_counter()
-    _clear(out)
     log, description = choose_log(data, out)
+    _clear(out)
+    if log == out / _SIMULATED:
+        simulate_log(log, seed=0)
     console.print(f"[bold]log[/bold]: {description}", soft_wrap=True)
     console.rule("prepare")
     dataset = prepare(log, out=out / "dataset", max_history=50, report=console.print)
@@ -60,18 +64,25 @@ def run_demo(data: Path | None, out: Path, console: "Console") -> Run:
 
 
 def choose_log(data: Path | None, out: Path) -> tuple[Path, str]:
-    """The log that is given, or `$SYNCREC_DATA`, or `DEMO_LOG`, or one simulated into `out`; and words for it."""
+    """The log that is given, or `$SYNCREC_DATA`, or `DEMO_LOG`, or one to simulate in `out`; and words for it.
+
+    Raises:
+        DataError: the log that is given, or in `$SYNCREC_DATA`, does not exist.
+    """
+    if data is None and (place := os.environ.get("SYNCREC_DATA")):
+        return _existing(Path(place)), f"{place} (from $SYNCREC_DATA)"
     if data is not None:
-        return data, f"{data} (as given)"
-    if "SYNCREC_DATA" in os.environ:
-        return Path(os.environ["SYNCREC_DATA"]), f"{os.environ['SYNCREC_DATA']} (from $SYNCREC_DATA)"
+        return _existing(data), f"{data} (as given)"
     if DEMO_LOG.exists():
         return DEMO_LOG, f"{DEMO_LOG} (real Amazon reviews)"
-    from syncrec.data.simulation import simulate_log
-
-    path = out / "simulated.csv"
-    simulate_log(path, seed=0)
+    path = out / _SIMULATED
     return path, f"{path} (SIMULATED: five services with known transfer; give your own with --data LOG)"
+
+
+def _existing(log: Path) -> Path:
+    if not log.exists():
+        raise DataError(f"{log}: no such file; give another with --data LOG or in $SYNCREC_DATA")
+    return log
 
 
 def _clear(out: Path) -> None:
