@@ -13,12 +13,12 @@ from typing import Any
 
 from syncrec.artifacts import staged_directory
 from syncrec.config import PrepareConfig
-from syncrec.data.assembly import assemble, drop_gaps, sort_log
+from syncrec.data.assembly import Log, assemble, drop_gaps, sort_log
 from syncrec.data.dataset import Dataset, write_dataset
-from syncrec.data.filters import apply_filters
+from syncrec.data.filters import FilterStep, apply_filters
 from syncrec.data.formats import FIELDS, find_preset
 from syncrec.data.ingest import LogReader, RawLog
-from syncrec.data.rejects import write_rejects
+from syncrec.data.rejects import BadRow, write_rejects
 from syncrec.data.sources import InputFile, Source, find_files
 from syncrec.data.splits import check_split_settings
 from syncrec.errors import ConfigError, DataError, nearest_names
@@ -59,18 +59,32 @@ def prepare(
     columns = columns or {}
     _check_columns(columns)
     check_split_settings(settings, report)
-    reader_settings = (find_preset(preset), columns, settings.bad_rows)
+    layout = find_preset(preset)
     files = find_files(sources)
     with staged_directory(out, overwrite=overwrite) as stage, _work_directory(out) as work:
-        raw = _read(LogReader(work, *reader_settings), files, report)
-        log = sort_log(raw, [file.domain for file in files if file.domain], settings, work)
-        events, steps = apply_filters(log.events, log.ids.domain_of_item, settings, work, report)
-        arrays, content = assemble(drop_gaps(replace(log, events=events), work, report), settings, work)
+        log, rejects = _read_sorted(LogReader(work, layout, columns, settings.bad_rows), files, settings, work, report)
+        log, steps = _filter(log, settings, work, report)
+        arrays, content = assemble(log, settings, work)
         if settings.bad_rows == "skip":
-            write_rejects(stage, raw.rejects)
-        content |= {"settings": _provenance(settings, files, columns, preset), "rejected_rows": len(raw.rejects)}
+            write_rejects(stage, rejects)
+        content |= {"settings": _provenance(settings, files, columns, preset), "rejected_rows": len(rejects)}
         write_dataset(stage, arrays, {**content, "filters": [step.content() for step in steps]})
     return Dataset(out)
+
+
+# Each step lets go of its input when it returns, and with it of the pages of memory-mapped columns.
+
+
+def _read_sorted(
+    reader: LogReader, files: Sequence[InputFile], settings: PrepareConfig, work: Path, report: Report
+) -> tuple[Log, Sequence[BadRow]]:
+    raw = _read(reader, files, report)
+    return sort_log(raw, [file.domain for file in files if file.domain], settings, work), raw.rejects
+
+
+def _filter(log: Log, settings: PrepareConfig, work: Path, report: Report) -> tuple[Log, list[FilterStep]]:
+    events, steps = apply_filters(log.events, log.ids.domain_of_item, settings, work, report)
+    return drop_gaps(replace(log, events=events), work, report), steps
 
 
 def _read(reader: LogReader, files: Sequence[InputFile], report: Report) -> RawLog:
