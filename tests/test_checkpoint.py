@@ -123,5 +123,13 @@ def test_a_file_of_another_format_is_refused(path):
 
     path.parent.mkdir()
     save_file({"a": torch.zeros(1)}, path, {"format": "pt"})
-    with pytest.raises(CheckpointError, match="format is 'pt', expected 'syncrec-checkpoint-1'"):
+    with pytest.raises(CheckpointError, match="format is None, expected 'syncrec-checkpoint-1'"):
         load_checkpoint(path)
+
+
+def test_the_same_state_gives_the_same_bytes(path):
+    tensors = {"model": {"b": torch.ones(3), "a": torch.zeros(2)}, "objective": {"c": torch.ones(1)}}
+    save_checkpoint(path, tensors, STATE)
+    first = path.read_bytes()
+    save_checkpoint(path, tensors, STATE)
+    assert path.read_bytes() == first

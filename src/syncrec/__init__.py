@@ -4,6 +4,7 @@ The package reads like the command line: `prepare`, `train`, then `run.evaluate(
 is cheap: each name loads what it needs when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ _PLACES = {
     "prepare": "syncrec.pipeline",
     "train": "syncrec.pipeline",
 }
+
+
+# A waiting OpenMP thread that spins takes the core which the thread it waits for may need: on two busy cores a training
+# step took 6 to 20 times as long. Read when torch is loaded; a value set by the user stands.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:

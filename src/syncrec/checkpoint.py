@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 FORMAT = "syncrec-checkpoint-1"
+_HEADER = "syncrec"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Mapping[str, Tensor]], sta
         for group, entries in tensors.items()
         for name, tensor in entries.items()
     }
-    header = {"format": FORMAT, "state": json.dumps(state, allow_nan=False)}
+    # One key: safetensors writes several in no fixed order, and the same run should give the same bytes.
+    header = {_HEADER: json.dumps({"format": FORMAT, "state": state}, allow_nan=False)}
     artifacts.write_bytes(path, safetensors.torch.save(flat, header))
 
 
@@ -59,7 +61,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such checkpoint; train the run first")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path}: damaged checkpoint: {error}; train again") from None
@@ -69,7 +71,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for name, tensor in flat.items():
         group, _, rest = name.partition("/")
         groups.setdefault(group, {})[rest] = tensor
-    return Checkpoint(groups, json.loads(header["state"]))
+    return Checkpoint(groups, header["state"])
 
 
 def load_module(module: nn.Module, saved: Mapping[str, Tensor], what: str) -> None:

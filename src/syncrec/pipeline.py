@@ -68,7 +68,8 @@ class Run:
         vectors = answer_vectors(self.trained.model, self.dataset, queries)
         scorers = answer_scorers(vectors, queries, self.trained.fusion_weights)
         result = evaluate(queries, self.dataset, scorers, self._provenance(), protocol=protocol, split=split, seed=seed)
-        save_result(self.path / "results" / f"{split}-{protocol}.json", result)
+        name = f"{split}-{protocol}" if protocol == "full" else f"{split}-{protocol}-seed{seed}"
+        save_result(self.path / "results" / f"{name}.json", result)
         return result
 
     def recommend(

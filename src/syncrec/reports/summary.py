@@ -12,8 +12,9 @@ __all__ = ["evaluation_tables"]
 def evaluation_tables(result: EvaluationResult, floor: EvaluationResult | None = None) -> Iterator[Table]:
     """Metrics of every answer (and of `floor`, popularity), then who gains and who loses by joint training.
 
-    The comparison is of the best answer (fused, else cross) with the single answer, which is what a model of one
-    domain can do (M5); a model with one answer has none.
+    The comparisons are of the cross and the fused answer with the single answer: the model's own view of a domain by
+    itself (M5), which shares its embeddings and so only stands in for a model trained alone. A model with one answer
+    has none.
     """
     yield metrics_table([result] if floor is None else [result, floor])
     if "single" not in result.answers or len(result.answers) < 2:
