@@ -14,7 +14,7 @@ begins. The last event in any of the three gives away where the story stands; th
 out of date by as many places as there were events in the other two. `music` is sparse and so gains most.
 
 **None.** No other event says anything about the cluster of the calls, and any earlier call says all there is to know,
-wherever it stands in the history. There is nothing to gain, and hardly anything to lose.
+wherever it stands in the history. There is nothing to gain, and little to lose.
 
 **Negative.** The next place follows from the last but one `maps` event, and other events say nothing of it. In the
 history of `maps` alone that event is always at the same distance. In the whole history it is at any distance, since
