@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from syncrec.config import Config, load_config
+from syncrec.data.dataset import DatasetArrays
 from syncrec.data.packing import BatchPacker, Catalogue
 from syncrec.losses.next_item import NegativeSampler, NextItemLoss
 from syncrec.losses.objective import JointObjective
@@ -11,6 +12,9 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.registry import build_model
 
 CPU = torch.device("cpu")
+DOMAINS = ("Books", "Food", "Tools")
+DOMAIN_SIZES = (9, 1, 14)
+NUM_USERS = 60
 SMALL_MODEL = {
     "dim": 8,
     "num_heads": 2,
@@ -84,3 +88,38 @@ def random_histories(catalogue, lengths, seed=0):
     """Histories of random items."""
     random = np.random.default_rng(seed)
     return [random.integers(0, catalogue.num_items, n).tolist() for n in lengths]
+
+
+def tiny_arrays():
+    """The dataset of the fixture `tiny_dataset`."""
+    random = np.random.default_rng(7)
+    starts = np.cumsum([0, *DOMAIN_SIZES])
+    lengths = random.integers(1, 15, NUM_USERS)
+    histories = [random_walk(random, length, starts) for length in lengths]
+    offsets = np.cumsum([0, *lengths]).astype(np.int64)
+    train_end = np.maximum(offsets[:-1], offsets[1:] - 2)
+    trained = [e for h, s, t in zip(histories, offsets[:-1], train_end, strict=True) for e in h[: t - s]]
+    return DatasetArrays(
+        user_offsets=offsets,
+        items=np.concatenate(histories).astype(np.int32),
+        timestamps=np.arange(offsets[-1], dtype=np.int64),
+        train_end=train_end,
+        validation_end=np.maximum(offsets[:-1], offsets[1:] - 1),
+        item_counts=np.bincount(trained, minlength=starts[-1]).astype(np.int64),
+        users=[f"u{u:03d}" for u in range(NUM_USERS)],
+        items_of_domain=[
+            [f"{name[0]}{i:02d}" for i in range(n)] for name, n in zip(DOMAINS, DOMAIN_SIZES, strict=True)
+        ],
+        domains=DOMAINS,
+    )
+
+
+def random_walk(random, length, starts):
+    """A history in which the next item of a domain is most often the one after the last."""
+    place = [0] * len(DOMAIN_SIZES)
+    events = []
+    for domain in random.integers(0, len(DOMAIN_SIZES), length):
+        step = 1 if random.random() < 0.8 else random.integers(0, DOMAIN_SIZES[domain])
+        place[domain] = (place[domain] + step) % DOMAIN_SIZES[domain]
+        events.append(starts[domain] + place[domain])
+    return np.asarray(events, dtype=np.int64)

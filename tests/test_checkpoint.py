@@ -53,6 +53,14 @@ def test_transposed_tensors_and_views_are_saved_as_they_look(path):
     assert torch.equal(found["part"], base[:, 1])
 
 
+def test_equal_state_gives_equal_bytes(path):
+    contents = set()
+    for _ in range(8):
+        save_checkpoint(path, {"model": model_of(0).state_dict(), "more": {"a": torch.ones(2)}}, STATE)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
 def test_a_failed_save_keeps_the_old_file(path):
     save_checkpoint(path, {}, STATE)
     with pytest.raises(ValueError, match="JSON"):

@@ -165,10 +165,19 @@ def test_a_finished_run_resumed_stays_as_it_is(tiny_dataset_path, tmp_path, sett
 
 
 def test_a_run_is_not_begun_where_one_is(tiny_dataset_path, tmp_path, settings):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "notes.txt").write_text("mine")
+    out = tmp_path / "run"
+    run(tiny_dataset_path, out, [*settings, "training.epochs=1"])
     with pytest.raises(ArtifactError, match=r"exists already; .*--resume"):
-        run(tiny_dataset_path, tmp_path / "run", settings)
+        run(tiny_dataset_path, out, settings)
+
+
+@pytest.mark.parametrize(
+    "bad", ["model.name=nothing", "training.device=gpu", "training.epochs=0"], ids=["model", "device", "epochs"]
+)
+def test_bad_settings_leave_no_directory(bad, tiny_dataset_path, tmp_path, settings):
+    with pytest.raises(ConfigError):
+        run(tiny_dataset_path, tmp_path / "run", [*settings, bad])
+    assert not (tmp_path / "run").exists()
 
 
 def test_resume_with_other_settings_is_refused(tiny_dataset_path, tmp_path, settings):
