@@ -59,6 +59,7 @@ def prepare(
 ) -> None:
     """Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."""
     from syncrec.data.prepare import prepare as prepare_dataset
+    from syncrec.reports.summary import dataset_lines
 
     dataset = prepare_dataset(
         _sources(logs or [], domain or []),
@@ -69,10 +70,7 @@ def prepare(
         overwrite=overwrite,
         report=_say,
     )
-    for name, counts in dataset.manifest["counts"].items():
-        print(f"{name}: {counts['events']:,} events, {counts['users']:,} users, {counts['items']:,} items")
-    size = f"{len(dataset.items):,} events, {dataset.num_users:,} users, {dataset.num_items:,} items"
-    print(f"dataset: {dataset.path}  ({size})")
+    print("\n".join(dataset_lines(dataset)))
 
 
 @app.command
@@ -127,7 +125,7 @@ def evaluate(
     result = opened.evaluate(split, protocol, seed)
     floor = evaluate_popularity(opened.dataset, split, protocol, seed)
     for table in evaluation_tables(result, floor):
-        _console().print(table.to_rich())
+        _console().print(table.to_rich(), "")
     if json_file:
         save_result(json_file, result)
         print(f"result: {json_file}")

@@ -3,7 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from syncrec.data.dataset import Dataset
 from syncrec.data.simulation import simulate_log
 from syncrec.errors import ArtifactError, DataError
 from syncrec.pipeline import Run, evaluate_popularity, prepare, train
-from syncrec.reports.summary import evaluation_tables
+from syncrec.reports.summary import dataset_lines, evaluation_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,20 +47,21 @@ def run_demo(data: Path | None, out: Path, console: "Console") -> Run:
     _clear(out)
     if log == out / _SIMULATED:
         simulate_log(log, seed=0)
-    console.print(f"[bold]log[/bold]: {description}", soft_wrap=True)
+    say = partial(console.print, markup=False, highlight=False)
+    say(f"log: {description}")
     console.rule("prepare")
-    dataset = prepare(log, out=out / "dataset", max_history=50, report=console.print)
-    _print_domains(dataset, console)
+    dataset = prepare(log, out=out / "dataset", max_history=50, report=say)
+    say("\n".join(dataset_lines(dataset)))
     console.rule(f"train ({demo_config().training.epochs} epochs at most)")
     run = train(dataset, out / "run", config=demo_config())
-    console.print(f"best epoch: {run.trained.epoch + 1}; log of every epoch: {run.path / 'log.jsonl'}")
+    say(f"best epoch: {run.trained.epoch + 1}; log of every epoch: {run.path / 'log.jsonl'}")
     console.rule("evaluate: every test target against all items of its domain")
     for table in evaluation_tables(run.evaluate(), evaluate_popularity(dataset)):
-        console.print(table.to_rich())
+        console.print(table.to_rich(), "")
     console.rule("recommend")
-    _print_recommendations(run, console)
+    _print_recommendations(run, console, say)
     console.rule()
-    _print_places(run, dataset, out, time.perf_counter() - begun, console)
+    _print_places(run, out, time.perf_counter() - begun, say)
     return run
 
 
@@ -92,27 +94,25 @@ def _clear(out: Path) -> None:
     artifacts.write_json(out / _MARK, {"kind": "demo"})
 
 
-def _print_domains(dataset: Dataset, console: "Console") -> None:
-    for name, counts in dataset.manifest["counts"].items():
-        shown = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items())
-        console.print(f"{name}: {shown}", highlight=False)
-
-
-def _print_recommendations(run: Run, console: "Console") -> None:
+def _print_recommendations(run: Run, console: "Console", say: Callable[[str], None]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     dataset = run.dataset
     user = _example_user(dataset)
-    recent = [dataset.item_id(int(item)) for item in dataset.history(user)[-_RECENT:]]
-    of = [dataset.domains[d] for d in dataset.domain_of(dataset.history(user)[-_RECENT:])]
-    table = Table(title=f"user {dataset.users[user]}: recent history, and ten recommendations in each domain")
-    columns: list[Iterable[str]] = [[f"{domain}: {item}" for domain, item in zip(of, recent, strict=True)]]
-    table.add_column("recent history (oldest first)")
+    recent = dataset.history(user)[-_RECENT:]
+    say(f"user {dataset.users[user]}, the last {len(recent)} events, oldest first:")
+    for domain, item in zip(dataset.domain_of(recent), recent, strict=True):
+        say(f"  {dataset.domains[domain]}: {dataset.item_id(int(item))}")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for domain in dataset.domains:
-        table.add_column(f"{domain}, best first")
-        columns.append([entry.item for entry in run.recommend(dataset.users[user], domain, 10)])
-    for row in _rows(columns):
-        table.add_row(*row)
+        table.add_column(Text(domain), overflow="fold")
+    found = [[entry.item for entry in run.recommend(dataset.users[user], d, 10)] for d in dataset.domains]
+    for row in zip_longest(*found, fillvalue=""):
+        table.add_row(*map(Text, row))
+    say("")
+    say("ten recommendations in each domain, best first:")
     console.print(table)
 
 
@@ -126,16 +126,9 @@ def _example_user(dataset: Dataset) -> int:
     return int(widest[np.argmin(np.abs(lengths[widest] - np.median(lengths)))])
 
 
-def _rows(columns: list[Iterable[str]]) -> Iterable[tuple[str, ...]]:
-    return zip_longest(*columns, fillvalue="")
-
-
-def _print_places(run: Run, dataset: Dataset, out: Path, seconds: float, console: "Console") -> None:
+def _print_places(run: Run, out: Path, seconds: float, say: Callable[[str], None]) -> None:
+    dataset = run.dataset
     user = dataset.users[_example_user(dataset)]
-    console.print(f"done in {seconds / 60:.1f} minutes. Everything is in {out}:", highlight=False)
-    console.print(
-        f"  dataset  {dataset.path}\n  run      {run.path}\n  results  {run.path / 'results'}", highlight=False
-    )
-    console.print(
-        f"next: syncrec recommend {run.path} --user {user} --domain {dataset.domains[0]} -k 10", highlight=False
-    )
+    say(f"done in {seconds:.0f} s. Everything is in {out}:")
+    say(f"  dataset  {dataset.path}\n  run      {run.path}\n  results  {run.path / 'results'}")
+    say(f"next: syncrec recommend {run.path} --user {user} --domain {dataset.domains[0]} -k 10")

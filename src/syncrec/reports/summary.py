@@ -1,12 +1,21 @@
-"""The tables that the commands print about an evaluation."""
+"""What the commands print about a dataset and an evaluation."""
 
 from collections.abc import Iterator
 
+from syncrec.data.dataset import Dataset
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Contestant, compare
 from syncrec.reports.tables import Table, comparison_table, metrics_table
 
-__all__ = ["evaluation_tables"]
+__all__ = ["dataset_lines", "evaluation_tables"]
+
+
+def dataset_lines(dataset: Dataset) -> Iterator[str]:
+    """What each domain holds, a line each, and last what the dataset holds and where it is."""
+    for name, counts in dataset.manifest["counts"].items():
+        yield f"{name}: {counts['events']:,} events, {counts['users']:,} users, {counts['items']:,} items"
+    size = f"{len(dataset.items):,} events, {dataset.num_users:,} users, {dataset.num_items:,} items"
+    yield f"dataset: {dataset.path}  ({size})"
 
 
 def evaluation_tables(result: EvaluationResult, floor: EvaluationResult | None = None) -> Iterator[Table]:
