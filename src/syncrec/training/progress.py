@@ -1,34 +1,31 @@
-"""The progress display of training: a bar on a terminal, nothing elsewhere."""
+"""The progress display of training: a bar on a terminal, a line an epoch in a file or a pipe."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 __all__ = ["TrainingProgress"]
 
+_WIDE_FROM = 125
+_STATE = "{task.description} {task.percentage:3.0f}% {task.fields[losses]}"
+
 
 class TrainingProgress:
-    """Epoch, loss parts, targets per second, validation metric and time left.
+    """Epoch, loss parts, targets per second, validation metric and time left, on stderr if `enabled`.
 
-    Shown on stderr if that is a terminal and `enabled`; all methods are harmless otherwise.
+    A narrow terminal has no room for the bar and the speed.
     """
 
     def __init__(self, epochs: int, steps_per_epoch: int, *, enabled: bool = True) -> None:
         console = Console(stderr=True)
         self._epochs = epochs
         self._best = "-"
+        self._prints_lines = enabled and not console.is_terminal
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[losses]}"),
-            TextColumn("{task.fields[speed]}"),
-            TextColumn("best {task.fields[best]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            *_columns(console.width),
             console=console,
             disable=not (enabled and console.is_terminal),
             refresh_per_second=4,
@@ -48,13 +45,24 @@ class TrainingProgress:
             self._task,
             completed=steps_done,
             description=f"epoch {epoch + 1}/{self._epochs}",
-            losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()),
+            losses=" ".join(f"{name} {value:.2f}" for name, value in losses.items()),
             speed=f"{targets_per_second:,.0f} targets/s",
         )
 
     def validated(self, record: Mapping[str, Any], monitor: str) -> None:
-        """Show the best validation metric so far, if there was a validation."""
+        """Show the end of an epoch: the best validation metric so far, if there was a validation."""
         best = record["best"]
         if best["value"] is not None:
-            self._best = f"{monitor} {best['value']:.4f} (epoch {best['epoch'] + 1})"
-        self._bar.update(self._task, best=self._best)
+            self._best = f"{monitor} {best['value']:.4f} of epoch {best['epoch'] + 1}"
+        self._bar.update(self._task, best=self._best.replace("of epoch ", "#"))
+        if self._prints_lines:
+            seconds = f"{record['seconds']:.1f} s, {record['targets_per_second']:,.0f} targets/s"
+            shown = f"loss {record['loss']['total']:.2f}, best {self._best}, {seconds}"
+            print(f"epoch {record['epoch'] + 1}/{self._epochs}: {shown}", file=sys.stderr, flush=True)
+
+
+def _columns(width: int) -> tuple[ProgressColumn, ...]:
+    best, left = TextColumn("best {task.fields[best]}"), (TimeRemainingColumn(), TextColumn("left"))
+    if width < _WIDE_FROM:
+        return TextColumn(_STATE), best, *left
+    return TextColumn(_STATE), BarColumn(24), TextColumn("{task.fields[speed]}"), best, TimeElapsedColumn(), *left
