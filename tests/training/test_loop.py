@@ -1,17 +1,13 @@
-import io
 import math
 
 import pytest
 import torch
 
-from builders import small_config
 from syncrec.checkpoint import load_checkpoint
 from syncrec.errors import NonFiniteLossError
 from syncrec.pipeline import train
 from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME
 from syncrec.training.loop import Trainer
-from syncrec.training.progress import TrainingProgress
-from syncrec.training.stopping import StopRequest
 from syncrec.training.tracking import read_log
 
 
@@ -194,50 +190,4 @@ class TestState:
         assert session.train() is True
 
 
-class TestProgress:
-    def test_it_is_quiet_where_there_is_no_terminal(self, make_session, capfd):
-        session = make_session(epochs=1)
-        session.trainer.train(session.batches, session.steps_per_epoch, session.validate, [], show_progress=True)
-        assert capfd.readouterr() == ("", "")
-
-    def test_it_shows_what_it_is_told_on_a_terminal(self, monkeypatch):
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr("sys.stderr", io.StringIO())
-        progress = TrainingProgress(3, 10)
-        with progress:
-            progress.step(0, 5, {"cross": 1.25}, 1234.0)
-            progress.validated({"best": {"value": 0.5, "epoch": 1}}, "mrr")
-        shown = __import__("sys").stderr.getvalue()
-        assert "epoch 1/3" in shown
-        assert "cross 1.250" in shown
-        assert "mrr 0.5000 (epoch 2)" in shown
-
-    def test_an_epoch_without_any_validation_yet_is_no_fault(self):
-        TrainingProgress(3, 10).validated({"best": {"value": None, "epoch": -1}}, "mrr")
-
-
-class TestStopRequest:
-    def test_a_second_signal_has_its_usual_effect(self):
-        import os
-        import signal
-
-        with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert stop.is_set
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def test_outside_the_main_thread_it_does_nothing(self):
-        from concurrent.futures import ThreadPoolExecutor
-
-        def use():
-            with StopRequest() as stop:
-                return stop.is_set
-
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(use).result() is False
-
-
-def test_settings_of_the_tests_are_valid(settings):
-    assert small_config().training.batch_size > 0
-    assert all("=" in s for s in settings)
+EPOCH = {"epoch": 1, "seconds": 2.5, "targets_per_second": 100.0, "loss": {"total": 3.5}}

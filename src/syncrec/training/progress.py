@@ -23,9 +23,10 @@ class TrainingProgress:
         console = Console(stderr=True)
         self._epochs = epochs
         self._best = "-"
+        self._is_narrow = console.width < _WIDE_FROM
         self._prints_lines = enabled and not console.is_terminal
         self._bar = Progress(
-            *_columns(console.width),
+            *_columns(self._is_narrow),
             console=console,
             disable=not (enabled and console.is_terminal),
             refresh_per_second=4,
@@ -53,16 +54,16 @@ class TrainingProgress:
         """Show the end of an epoch: the best validation metric so far, if there was a validation."""
         best = record["best"]
         if best["value"] is not None:
-            self._best = f"{monitor} {best['value']:.4f} of epoch {best['epoch'] + 1}"
-        self._bar.update(self._task, best=self._best.replace("of epoch ", "#"))
+            self._best = f"{monitor} {best['value']:.4f} (epoch {best['epoch'] + 1})"
+        self._bar.update(self._task, best=self._best.replace("epoch ", "") if self._is_narrow else self._best)
         if self._prints_lines:
             seconds = f"{record['seconds']:.1f} s, {record['targets_per_second']:,.0f} targets/s"
             shown = f"loss {record['loss']['total']:.2f}, best {self._best}, {seconds}"
             print(f"epoch {record['epoch'] + 1}/{self._epochs}: {shown}", file=sys.stderr, flush=True)
 
 
-def _columns(width: int) -> tuple[ProgressColumn, ...]:
+def _columns(is_narrow: bool) -> tuple[ProgressColumn, ...]:
     best, left = TextColumn("best {task.fields[best]}"), (TimeRemainingColumn(), TextColumn("left"))
-    if width < _WIDE_FROM:
+    if is_narrow:
         return TextColumn(_STATE), best, *left
     return TextColumn(_STATE), BarColumn(24), TextColumn("{task.fields[speed]}"), best, TimeElapsedColumn(), *left
