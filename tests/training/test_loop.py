@@ -188,6 +188,3 @@ class TestState:
     def test_every_loss_trains(self, make_session, kind):
         session = make_session(loss={"kind": kind, "num_negatives": 4}, epochs=1, precision="bfloat16")
         assert session.train() is True
-
-
-EPOCH = {"epoch": 1, "seconds": 2.5, "targets_per_second": 100.0, "loss": {"total": 3.5}}
