@@ -31,6 +31,7 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 
 Answer = Literal["fused", "cross", "single"]
