@@ -8,6 +8,7 @@ from syncrec.errors import NonFiniteLossError
 from syncrec.pipeline import train
 from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME
 from syncrec.training.loop import Trainer
+from syncrec.training.optimizer import learning_rate
 from syncrec.training.tracking import read_log
 
 
@@ -134,7 +135,7 @@ class TestLog:
             )
 
     def test_sums_are_means_over_the_steps_that_had_the_domain(self, make_session, monkeypatch):
-        session, reports = make_session(epochs=1, batch_size=1), []
+        session, reports = make_session(epochs=2, batch_size=1), []
         step = Trainer._step
 
         def keep(trainer, *arguments):
@@ -143,7 +144,8 @@ class TestLog:
 
         monkeypatch.setattr(Trainer, "_step", keep)
         session.train()
-        (record,) = session.records
+        record, reports = session.records[1], reports[session.steps_per_epoch :]
+        assert len(reports) == session.steps_per_epoch
         for number, domain in enumerate(("Books", "Food", "Tools")):
             here = [r for r in reports if r.domain_counts[number] > 0]
             for field, of in (
@@ -155,6 +157,36 @@ class TestLog:
         assert any(r.domain_counts.min() == 0 for r in reports)
         total = sum(float(r.total.detach()) for r in reports) / len(reports)
         assert record["loss"]["total"] == pytest.approx(total, rel=1e-5)
+
+
+class TestStep:
+    def test_the_learning_rate_of_every_step_is_that_of_the_schedule(self, make_session, monkeypatch):
+        session, rates = make_session(epochs=2, warmup_steps=3, learning_rate=0.01), []
+        step = session.trainer.optimizer.step
+        monkeypatch.setattr(
+            session.trainer.optimizer,
+            "step",
+            lambda: (rates.append([g["lr"] for g in session.trainer.optimizer.param_groups]), step())[1],
+        )
+        session.train()
+        total = 2 * session.steps_per_epoch
+        expected = [learning_rate(session.trainer.config, n, total) for n in range(total)]
+        assert rates == [[rate] * 2 for rate in expected]
+        assert [r["learning_rate"] for r in session.records] == [expected[total // 2 - 1], expected[-1]]
+
+    def test_the_gradient_is_cut_to_the_largest_norm(self, make_session, monkeypatch):
+        session, norms = make_session(epochs=1, gradient_clip=0.01), []
+        optimizer = session.trainer.optimizer
+        step = optimizer.step
+
+        def measured():
+            gradients = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+            norms.append(float(torch.stack([g.norm() for g in gradients]).norm()))
+            step()
+
+        monkeypatch.setattr(optimizer, "step", measured)
+        session.train()
+        assert norms == pytest.approx([0.01] * session.steps_per_epoch, rel=1e-3)
 
 
 class TestState:
