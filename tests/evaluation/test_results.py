@@ -98,5 +98,5 @@ def test_missing_and_cut_files_are_recognised(tmp_path):
     with pytest.raises(ArtifactError, match="is damaged"):
         load_result(tmp_path / "r.json")
     (tmp_path / "r.json").write_text("[]")
-    with pytest.raises(ArtifactError, match="is kind None"):
+    with pytest.raises(ArtifactError, match="expected a JSON object, got a list"):
         load_result(tmp_path / "r.json")

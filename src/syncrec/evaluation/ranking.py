@@ -29,7 +29,7 @@ __all__ = [
     "tie_mean_ranks",
 ]
 
-SCORE_BLOCK_BYTES = 64 * 2**20
+SCORE_BLOCK_BYTES = 8 * 2**20
 _SCORE_BYTES = 4
 
 Scope = Literal["domain", "all"]

@@ -45,10 +45,11 @@ class TensorBatch:
     cross_slots: Tensor
     single_slots: Tensor
     domain_counts: Tensor
+    only_asked: bool = False
 
     @classmethod
-    def of(cls, batch: PackedBatch, device: torch.device) -> "TensorBatch":
-        """The same arrays on `device`."""
+    def of(cls, batch: PackedBatch, device: torch.device, *, only_asked: bool = False) -> "TensorBatch":
+        """The same arrays on `device`; `only_asked` if few slots are targets, so that models spare the others."""
         rest = (
             batch.targets,
             batch.domains,
@@ -58,7 +59,8 @@ class TensorBatch:
             batch.domain_counts,
         )
         cross, single = TensorView.of(batch.cross, device), TensorView.of(batch.single, device)
-        return cls(cross, single, *(_tensor(a, device) for a in rest))
+        targets, domains, users, cross_slots, single_slots, counts = (_tensor(a, device) for a in rest)
+        return cls(cross, single, targets, domains, users, cross_slots, single_slots, counts, only_asked)
 
     def __len__(self) -> int:
         return len(self.targets)

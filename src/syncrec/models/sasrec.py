@@ -31,5 +31,6 @@ class SASRec(SequentialModel):
         """The encoder's output at every target."""
         view = batch.cross
         embedding = self.embedding(view.tokens, view.domains, view.positions)
-        encoded = self.encoder(embedding, view.mask)
-        return {"cross": encoded.flatten(0, 1)[batch.cross_slots].float()}
+        if batch.only_asked:
+            return {"cross": self.encoder(embedding, view.mask, batch.cross_slots).float()}
+        return {"cross": self.encoder(embedding, view.mask).flatten(0, 1)[batch.cross_slots].float()}

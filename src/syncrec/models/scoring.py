@@ -27,7 +27,7 @@ def encode_packed(model: SequentialModel, packed: PackedBatch) -> dict[str, Tens
     """Query vectors of every answer, float32 [N, dim] on the model's device, in the order of the packed targets."""
     was_training = model.training
     model.eval()
-    encoded = model.encode(TensorBatch.of(packed, model.embedding.items.weight.device))
+    encoded = model.encode(TensorBatch.of(packed, model.embedding.items.weight.device, only_asked=True))
     model.train(was_training)
     return {name: model.query_vectors(vectors).float() for name, vectors in encoded.items()}
 
@@ -71,16 +71,25 @@ def fuse(queries: Mapping[str, Tensor], weights: Iterable[float], domains: Ints)
 
 
 class VectorScorer:
-    """Scores as inner products of query and item vectors."""
+    """Scores as inner products of query and item vectors.
+
+    The scores of a call lie in a buffer that the next call writes over: fresh memory for each block costs as much
+    as the product itself.
+    """
 
     def __init__(self, queries: Tensor, items: Tensor) -> None:
         self._queries = queries
         self._items = items
+        self._buffer = torch.empty(0, device=queries.device)
 
     def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:
-        """Float32 [q, item_stop - item_start] for the queries with these numbers."""
+        """Float32 [q, item_stop - item_start] for the queries with these numbers; good until the next call."""
         chosen = self._queries[torch.as_tensor(queries, device=self._queries.device)]
-        product: Floats = (chosen @ self._items[item_start:item_stop].T).cpu().numpy()
+        shape = (len(chosen), item_stop - item_start)
+        if self._buffer.numel() < shape[0] * shape[1]:
+            self._buffer = torch.empty(shape[0] * shape[1], device=self._queries.device)
+        out = self._buffer[: shape[0] * shape[1]].view(shape)
+        product: Floats = torch.mm(chosen, self._items[item_start:item_stop].T, out=out).cpu().numpy()
         return product
 
 

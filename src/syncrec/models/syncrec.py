@@ -35,16 +35,17 @@ class SyNCRec(SequentialModel):
 
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """y_cross and y_d of (M6) at every target."""
-        cross = self._mix(batch.cross, is_cross=True)[batch.cross_slots]
-        single = self._mix(batch.single, is_cross=False)[batch.single_slots]
+        cross = self._mix(batch.cross, batch.cross_slots, batch.only_asked, is_cross=True)
+        single = self._mix(batch.single, batch.single_slots, batch.only_asked, is_cross=False)
         cross_count = batch.domain_counts.sum(0, keepdim=True)
         answers = self.towers(torch.cat([cross, single]), torch.cat([cross_count, batch.domain_counts]))
         return {"cross": answers[: len(batch)], "single": answers[len(batch) :]}
 
-    def _mix(self, view: TensorView, *, is_cross: bool) -> Tensor:
-        """h of (M5) at every slot of a view, [slots, dim]."""
+    def _mix(self, view: TensorView, slots: Tensor, only_asked: bool, *, is_cross: bool) -> Tensor:
+        """h of (M5) at the flat `slots` [N] of a view, [N, dim]."""
         last_task = self.catalogue.num_domains
         tasks = torch.zeros_like(view.domains) if is_cross else (view.domains + 1).clamp(max=last_task)
         embedding = self.embedding(view.tokens, view.domains, view.positions)
-        mixed, _ = self.mixture(embedding, view.mask, tasks, is_cross=is_cross)
-        return mixed.flatten(0, 1)
+        if only_asked:
+            return self.mixture(embedding, view.mask, tasks, is_cross=is_cross, asked=slots)[0]
+        return self.mixture(embedding, view.mask, tasks, is_cross=is_cross)[0].flatten(0, 1)[slots]

@@ -56,21 +56,26 @@ class ExpertMixture(nn.Module):
         self.num_cross_experts = num_cross_experts
         self.mixing = mixing
 
-    def forward(self, embedding: Tensor, mask: Tensor, tasks: Tensor, *, is_cross: bool) -> tuple[Tensor, Tensor]:
-        """Mix the experts' outputs at every slot of one view.
+    def forward(
+        self, embedding: Tensor, mask: Tensor, tasks: Tensor, *, is_cross: bool, asked: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mix the experts' outputs at every slot of one view, or at those that are asked for.
 
         Args:
             embedding: float [rows, length, dim].
             mask: additive float [rows, 1, length, length].
             tasks: int [rows, length], the task whose gate a slot uses.
             is_cross: whether this is the cross view.
+            asked: int64 [N], flat slots.
 
         Returns:
-            the mixture h, float [rows, length, dim], and the gates' weights, float [rows, length, K].
+            the mixture h, float [rows, length, dim], and the gates' weights, float [rows, length, K]; with `asked`
+            [N, dim] and [N, K].
         """
-        weights = self._weights(embedding, tasks, is_cross)
-        mixture = torch.zeros_like(embedding)
-        for index, output in self._outputs(embedding, mask, is_cross):
+        here = embedding if asked is None else embedding.flatten(0, 1)[asked]
+        weights = self._weights(here, tasks if asked is None else tasks.flatten()[asked], is_cross)
+        mixture = torch.zeros_like(here)
+        for index, output in self._outputs(embedding, mask, is_cross, asked):
             mixture = mixture + weights[..., index, None].to(output.dtype) * output
         return mixture, weights
 
@@ -84,15 +89,17 @@ class ExpertMixture(nn.Module):
         weights = weights * (readable if is_cross else ~readable)
         return weights / weights.sum(-1, keepdim=True)
 
-    def _outputs(self, embedding: Tensor, mask: Tensor, is_cross: bool) -> Iterator[tuple[int, Tensor]]:
-        """(expert number, its output [rows, length, dim]) of every expert this view reads."""
+    def _outputs(
+        self, embedding: Tensor, mask: Tensor, is_cross: bool, asked: Tensor | None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(expert number, its output [rows, length, dim] or [N, dim]) of every expert this view reads."""
         for index, expert in enumerate(self.experts):
             is_own = (index < self.num_cross_experts) == is_cross
             if is_own or self.mixing in ("no-stop-gradient", "no-separation"):
-                yield index, expert(embedding, mask)
+                yield index, expert(embedding, mask, asked)
             elif self.mixing == "asymmetric":
                 with torch.no_grad():
-                    output = expert(embedding, mask)
+                    output = expert(embedding, mask, asked)
                 yield index, output
 
 

@@ -38,8 +38,12 @@ class _Block(nn.Module):
         self.feedforward_out = nn.Linear(hidden_dim, dim)
         self.dropout = ByteDropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.dropout(self._attend(self.attention_norm(x), mask))
+    def forward(self, x: Tensor, mask: Tensor, asked: Tensor | None = None) -> Tensor:
+        normed = self.attention_norm(x)
+        if asked is None:
+            x = x + self.dropout(self._attend(normed, mask))
+        else:
+            x = x.flatten(0, 1)[asked] + self.dropout(self._attend_at(normed, mask, asked))
         hidden = self.dropout(F.gelu(self.feedforward_in(self.feedforward_norm(x))))
         return x + self.dropout(self.feedforward_out(hidden))
 
@@ -49,6 +53,17 @@ class _Block(nn.Module):
         query, key, value = self.query_key_value(x).view(shape).permute(2, 0, 3, 1, 4)
         read = _attention(query, key, value, mask)
         return self.attention_out(read.transpose(1, 2).reshape(rows, length, dim))
+
+    def _attend_at(self, x: Tensor, mask: Tensor, asked: Tensor) -> Tensor:
+        """What the slots `asked` [N] read, [N, dim]: keys and values of all slots, queries of those alone."""
+        length, dim = x.shape[1:]
+        rows, heads = asked // length, (self.num_heads, dim // self.num_heads)
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        query = F.linear(x.flatten(0, 1)[asked], weight[:dim], bias[:dim]).view(-1, *heads)
+        pairs = F.linear(x, weight[dim:], bias[dim:]).view(*x.shape[:2], 2, *heads)[rows]
+        key, value = pairs.permute(2, 0, 3, 1, 4)
+        readable = mask[rows, :, (asked % length)].unsqueeze(2)
+        return self.attention_out(_attention(query.unsqueeze(2), key, value, readable).reshape(-1, dim))
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
@@ -67,17 +82,19 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(_Block(dim, num_heads, hidden_dim, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Encode every slot.
+    def forward(self, x: Tensor, mask: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Encode every slot, or those that are asked for.
 
         Args:
             x: float [rows, length, dim].
             mask: additive float [rows, 1, length, length]: 0 where a slot may read, -inf elsewhere.
+            asked: int64 [N], flat slots. The last layer is computed there alone, most of the work of one layer.
 
         Returns:
-            float [rows, length, dim].
+            float [rows, length, dim], or [N, dim] of the slots asked for.
         """
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, mask)
+        x = self.blocks[-1](x, mask, asked)
         out: Tensor = self.norm(x)
         return out
