@@ -236,7 +236,7 @@ def _usage_fault(error: CycloptsError) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"syncrec: {' '.join(message.split())}", file=sys.stderr)
+    print(f"syncrec: {' '.join(message.splitlines())}", file=sys.stderr)
     return code
 
 
