@@ -38,12 +38,13 @@ class _ByteDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-        is_kept = (words.view(torch.uint8)[: x.numel()] >= threshold).view(torch.uint8).view(x.shape)
-        ctx.save_for_backward(is_kept)
-        ctx.scale = 256 / (256 - threshold)
-        return (x * ctx.scale).mul_(is_kept)
+        # 0 or 1 by clamping: a comparison of bytes takes three times as long.
+        factor = words.view(torch.uint8)[: x.numel()].to(x.dtype).sub_(threshold - 1).clamp_(0, 1)
+        factor = factor.mul_(256 / (256 - threshold)).view(x.shape)
+        ctx.save_for_backward(factor)
+        return x * factor
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (is_kept,) = ctx.saved_tensors
-        return (grads[0] * ctx.scale).mul_(is_kept), None
+        (factor,) = ctx.saved_tensors
+        return grads[0] * factor, None

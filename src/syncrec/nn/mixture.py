@@ -76,7 +76,7 @@ class ExpertMixture(nn.Module):
         weights = self._weights(here, tasks if asked is None else tasks.flatten()[asked], is_cross)
         mixture = torch.zeros_like(here)
         for index, output in self._outputs(embedding, mask, is_cross, asked):
-            mixture = mixture + weights[..., index, None].to(output.dtype) * output
+            mixture = torch.addcmul(mixture, weights[..., index, None].to(output.dtype), output.to(mixture.dtype))
         return mixture, weights
 
     def _weights(self, embedding: Tensor, tasks: Tensor, is_cross: bool) -> Tensor:
