@@ -6,6 +6,7 @@ import pytest
 from builders import shake, small_model
 from syncrec.config import TrainingConfig
 from syncrec.data.packing import Catalogue
+from syncrec.evaluation import ranking
 from syncrec.models.scoring import answer_vectors
 from syncrec.validation import COARSE_GRID, validate
 
@@ -29,8 +30,10 @@ def macro_mrr(dataset, queries, vectors_of_query, items):
     return float(np.mean([np.mean(r) for r in reciprocal]))
 
 
+@pytest.mark.parametrize("block_bytes", [1, 300, 2**27])
 @pytest.mark.parametrize("answer", ["cross", "single"])
-def test_the_value_is_the_macro_mrr_of_the_answer_asked(model, tiny_dataset, answer):
+def test_the_value_is_the_macro_mrr_of_the_answer_asked(model, tiny_dataset, answer, block_bytes, monkeypatch):
+    monkeypatch.setattr(ranking, "SCORE_BLOCK_BYTES", block_bytes)
     queries = tiny_dataset.queries("validation")
     found = validate(model, tiny_dataset, queries, TrainingConfig(monitor_answer=answer))
     vectors = answer_vectors(model, tiny_dataset, queries)

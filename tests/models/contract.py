@@ -6,6 +6,7 @@ class TestMyModel(ModelContract):
 """
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +172,22 @@ class ModelContract:
         questions = asked(model, prefixes, [domain_of(e) for e in history])
         for answer in model.answer_names:
             torch.testing.assert_close(questions[answer], trained[answer], **CLOSE)
+
+    @pytest.mark.parametrize("num_layers", [1, 2])
+    def test_sparing_the_slots_that_are_not_asked_changes_nothing(self, name, num_layers):
+        model = build(name, num_layers=num_layers).eval()
+        histories = random_histories(CATALOGUE, [6, 0, 3, 1, 6, 5])
+        trained = training_batch(CATALOGUE, histories[2:], T)[1]
+        for batch in (query_batch(CATALOGUE, histories, [2, 0, 1, 2, 0, 1], T)[1], trained):
+            full, spared = model.encode(batch), model.encode(replace(batch, only_asked=True))
+            for answer in model.answer_names:
+                torch.testing.assert_close(spared[answer], full[answer], **CLOSE)
+
+    def test_training_without_dropout_computes_what_evaluation_does(self, name):
+        model, histories = build(name), random_histories(CATALOGUE, [7, 3, 5])
+        first, second = outputs(model.train(), histories), outputs(model.eval(), histories)
+        for answer in model.answer_names:
+            torch.testing.assert_close(first[answer], second[answer], **CLOSE)
 
     def test_an_empty_history_gets_an_answer_in_every_domain(self, name):
         model = build(name).eval()

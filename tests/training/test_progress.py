@@ -10,9 +10,15 @@ BEST = {**RECORD, "best": {"value": 0.5, "epoch": 0}}
 NO_VALIDATION_YET = {**RECORD, "best": {"value": None, "epoch": -1}}
 
 
-def test_one_line_an_epoch_where_there_is_no_terminal(make_session, capfd):
+def test_it_is_quiet_where_there_is_no_terminal(make_session, capfd):
     session = make_session(values=[0.5, 0.25], epochs=2)
     session.trainer.train(session.batches, session.steps_per_epoch, session.validate, [], show_progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_one_line_an_epoch_where_there_is_no_terminal_if_asked_for(make_session, capfd):
+    session = make_session(values=[0.5, 0.25], epochs=2)
+    session.trainer.train(session.batches, session.steps_per_epoch, session.validate, [], show_progress="lines")
     out, err = capfd.readouterr()
     assert out == ""
     assert [line.partition(":")[0] for line in err.splitlines()] == ["epoch 1/2", "epoch 2/2"]

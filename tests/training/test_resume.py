@@ -70,7 +70,8 @@ def test_kill_9_and_resume_give_the_weights_of_a_run_never_stopped(
         process.wait()
         process.stderr.close()
     assert process.returncode == -signal.SIGKILL
-    assert load_checkpoint(out / LAST_NAME).state["is_finished"] is False
+    if (out / LAST_NAME).exists():  # the log's line comes first, so a kill may fall between the two
+        assert load_checkpoint(out / LAST_NAME).state["is_finished"] is False
     run(tiny_dataset_path, out, (), resume=True)
     outcome_of(out).assert_equals(undisturbed)
 

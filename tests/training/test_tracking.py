@@ -1,7 +1,7 @@
 import json
 import sys
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -100,6 +100,8 @@ def test_mlflow_gets_every_number_under_a_name_it_allows(tmp_path, monkeypatch):
     install(
         monkeypatch,
         "mlflow",
+        set_tracking_uri=lambda uri: calls.append(("place", uri)),
+        exceptions=SimpleNamespace(MlflowException=RuntimeError),
         set_experiment=lambda name: calls.append(("experiment", name)),
         start_run=lambda run_name: calls.append(("run", run_name)),
         log_metrics=lambda metrics, step: calls.append((metrics, step)),
@@ -115,4 +117,20 @@ def test_mlflow_gets_every_number_under_a_name_it_allows(tmp_path, monkeypatch):
         "loss/total": 2.0,
         "validation/ndcg_at_10": 0.25,
     }
-    assert calls == [("experiment", "syncrec"), ("run", "my-run"), (metrics, 7), "ended"]
+    place = (tmp_path / "my-run" / "mlruns").as_uri()
+    assert calls == [("place", place), ("experiment", "syncrec"), ("run", "my-run"), (metrics, 7), "ended"]
+
+
+def test_mlflow_that_cannot_be_reached_is_one_line_with_a_remedy(tmp_path, monkeypatch):
+    def refuse(name):
+        raise RuntimeError("no answer from the server\nand more")
+
+    install(
+        monkeypatch,
+        "mlflow",
+        set_tracking_uri=lambda uri: None,
+        exceptions=SimpleNamespace(MlflowException=RuntimeError),
+        set_experiment=refuse,
+    )
+    with pytest.raises(MissingCapabilityError, match="no answer from the server; set MLFLOW_TRACKING_URI"):
+        make_tracker("mlflow", tmp_path / "my-run")
