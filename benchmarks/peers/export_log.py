@@ -10,7 +10,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from training import movielens_shape  # noqa: E402
+from training import movielens_shape
 
 
 def main() -> None:

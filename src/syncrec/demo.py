@@ -53,7 +53,7 @@ def run_demo(data: Path | None, out: Path, console: "Console") -> Run:
     dataset = prepare(log, out=out / "dataset", max_history=50, report=say)
     say("\n".join(dataset_lines(dataset)))
     console.rule(f"train ({demo_config().training.epochs} epochs at most)")
-    run = train(dataset, out / "run", config=demo_config())
+    run = train(dataset, out / "run", config=demo_config(), show_progress="lines")
     say(f"best epoch: {run.trained.epoch + 1}; log of every epoch: {run.path / 'log.jsonl'}")
     console.rule("evaluate: every test target against all items of its domain")
     for table in evaluation_tables(run.evaluate(), evaluate_popularity(dataset)):

@@ -25,6 +25,7 @@ from syncrec.runs import BEST_NAME, LOG_NAME, RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
+from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import JsonLinesLog, check_tracker, make_tracker
 from syncrec.validation import FUSION_GRID, answer_scorers, validate
 
@@ -150,7 +151,7 @@ def train(
     settings: Sequence[str] = (),
     resume: bool = False,
     track: Sequence[str] = (),
-    show_progress: bool = True,
+    show_progress: ProgressStyle = True,
 ) -> Run:
     """Train a model on a prepared dataset.
 
@@ -162,7 +163,7 @@ def train(
         settings: overrides like `training.epochs=20`.
         resume: continue from the last checkpoint in `out`, with the settings it was begun with.
         track: `tensorboard`, `mlflow`, beside the log that is always written.
-        show_progress: a progress bar, if stderr is a terminal.
+        show_progress: a bar if stderr is a terminal; `"lines"`: elsewhere a line an epoch; False: nothing.
 
     Raises:
         KeyboardInterrupt: a signal stopped it; the state was saved first.
@@ -236,7 +237,7 @@ class _TrainingSession:
         self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.answer_names)
         self.trainer = Trainer(self.model, objective, self.config, path, domains=data.domains, device=device)
 
-    def run(self, track: Sequence[str], *, show_progress: bool) -> bool:
+    def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:
         """Train to the end, or until a signal (false)."""
         trackers = [make_tracker(kind, self.path) for kind in track]
         self.trainer.resume()

@@ -19,7 +19,7 @@ def grouped_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
         float [N, out].
     """
     x, weight = _in_working_precision(x, weight)
-    if hasattr(F, "grouped_mm") and _is_aligned(x.element_size(), x.shape[1], weight.shape[2]):
+    if _has_kernel(x, x.shape[1], weight.shape[2]):
         return F.grouped_mm(x, weight, offs=counts.cumsum(0, dtype=torch.int32))
     return _padded_matmul(x, weight, counts)
 
@@ -33,7 +33,7 @@ def grouped_outer(x: Tensor, y: Tensor, counts: Tensor) -> Tensor:
         counts: int64 [G], sums to N; a group without rows gives zeros.
     """
     x, y = _in_working_precision(x, y)
-    if hasattr(F, "grouped_mm") and _is_aligned(x.element_size(), x.shape[1], y.shape[1]):
+    if _has_kernel(x, x.shape[1], y.shape[1]):
         return F.grouped_mm(x.T, y, offs=counts.cumsum(0, dtype=torch.int32))
     padded_x, padded_y = (_pad(part, counts)[0] for part in (x, y))
     return torch.bmm(padded_x.transpose(1, 2), padded_y)
@@ -46,9 +46,13 @@ def _in_working_precision(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.to(dtype), y.to(dtype)
 
 
-def _is_aligned(item_bytes: int, *sizes: int) -> bool:
-    """`F.grouped_mm` wants every row of its operands to begin at a multiple of 16 bytes."""
-    return all((size * item_bytes) % 16 == 0 for size in sizes)
+def _has_kernel(x: Tensor, *sizes: int) -> bool:
+    """Whether `F.grouped_mm` is there (torch 2.10) and takes operands like `x` with rows of these sizes.
+
+    Every row must begin at a multiple of 16 bytes; outside the CPU only bfloat16 is sure to work.
+    """
+    is_aligned = all((size * x.element_size()) % 16 == 0 for size in sizes)
+    return hasattr(F, "grouped_mm") and is_aligned and (x.device.type == "cpu" or x.dtype == torch.bfloat16)
 
 
 def _padded_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LAST_NAME
 from syncrec.training.device import choose_precision
 from syncrec.training.optimizer import learning_rate, make_optimizer
-from syncrec.training.progress import TrainingProgress
+from syncrec.training.progress import ProgressStyle, TrainingProgress
 from syncrec.training.stopping import StopRequest
 from syncrec.training.tracking import Tracker
 
@@ -109,7 +109,7 @@ class Trainer:
         validate: Callable[[], Validation],
         trackers: Sequence[Tracker],
         *,
-        show_progress: bool = True,
+        show_progress: ProgressStyle = True,
     ) -> bool:
         """Train until the epochs are done, patience ends or a signal comes; false if it was stopped by a signal.
 
@@ -117,7 +117,7 @@ class Trainer:
             NonFiniteLossError: before the update that would have spoiled the weights.
         """
         state = self.state
-        progress = TrainingProgress(self.config.epochs, steps_per_epoch, enabled=show_progress)
+        progress = TrainingProgress(self.config.epochs, steps_per_epoch, show_progress)
         forked = [self.device] if self.device.type == "cuda" else []
         with StopRequest() as stop, progress, torch.random.fork_rng(devices=forked):
             while not state.is_finished and state.epoch < self.config.epochs:

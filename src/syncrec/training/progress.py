@@ -1,34 +1,37 @@
-"""The progress display of training: a bar on a terminal, a line an epoch in a file or a pipe."""
+"""The progress display of training: a bar on a terminal, nothing elsewhere unless lines are asked for."""
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["TrainingProgress"]
+__all__ = ["ProgressStyle", "TrainingProgress"]
+
+ProgressStyle = bool | Literal["lines"]
 
 _WIDE_FROM = 125
 _STATE = "{task.description} {task.percentage:3.0f}% {task.fields[losses]}"
 
 
 class TrainingProgress:
-    """Epoch, loss parts, targets per second, validation metric and time left, on stderr if `enabled`.
+    """Epoch, loss parts, targets per second, validation metric and time left, on stderr.
 
-    A narrow terminal has no room for the bar and the speed.
+    A narrow terminal has no room for the bar and the speed. Where stderr is no terminal it is quiet, or with `lines`
+    writes a line an epoch; with False it is quiet everywhere.
     """
 
-    def __init__(self, epochs: int, steps_per_epoch: int, *, enabled: bool = True) -> None:
+    def __init__(self, epochs: int, steps_per_epoch: int, style: ProgressStyle = True) -> None:
         console = Console(stderr=True)
         self._epochs = epochs
         self._best = "-"
         self._is_narrow = console.width < _WIDE_FROM
-        self._prints_lines = enabled and not console.is_terminal
+        self._prints_lines = style == "lines" and not console.is_terminal
         self._bar = Progress(
             *_columns(self._is_narrow),
             console=console,
-            disable=not (enabled and console.is_terminal),
+            disable=not (style and console.is_terminal),
             refresh_per_second=4,
         )
         self._task = self._bar.add_task("", total=epochs * steps_per_epoch, losses="", speed="", best=self._best)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,14 +76,26 @@ class TensorBoardTracker:
 
 
 class MlflowTracker:
-    """Every number of a record as a metric of a run of the experiment `syncrec` (MLFLOW_TRACKING_URI or ./mlruns)."""
+    """Every number of a record as a metric of a run of the experiment `syncrec`.
 
-    def __init__(self, name: str) -> None:
+    Kept where MLFLOW_TRACKING_URI says, else in the folder `mlruns` of the run.
+    """
+
+    def __init__(self, run: Path) -> None:
         import mlflow
 
         self._mlflow = mlflow
-        mlflow.set_experiment("syncrec")
-        mlflow.start_run(run_name=name)
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # without it MLflow 3 wants a database
+            mlflow.set_tracking_uri((run / "mlruns").resolve().as_uri())
+        try:
+            mlflow.set_experiment("syncrec")
+            mlflow.start_run(run_name=run.name)
+        except mlflow.exceptions.MlflowException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise MissingCapabilityError(
+                f"--track mlflow: {reason}; set MLFLOW_TRACKING_URI to a place that works"
+            ) from None
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Log the metrics at the record's step."""
@@ -116,7 +129,7 @@ def make_tracker(kind: str, run: Path) -> Tracker:
         MissingCapabilityError: its package is not installed.
     """
     check_tracker(kind)
-    return TensorBoardTracker(run / "tensorboard") if kind == "tensorboard" else MlflowTracker(run.name)
+    return TensorBoardTracker(run / "tensorboard") if kind == "tensorboard" else MlflowTracker(run)
 
 
 def _scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
