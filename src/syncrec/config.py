@@ -129,7 +129,7 @@ class TrainingConfig(_Section):
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     seed: int = Field(0, ge=0, description="of weights, order, negatives and dropout")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 autocast where the device computes it natively"
+        "auto", description="auto: bfloat16 autocast on a GPU that has it, float32 on a CPU"
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     threads: int = Field(0, ge=0, description="CPU threads; 0: every core this process may use")

@@ -31,7 +31,9 @@ def examine(console: "Console") -> bool:
     console.print("optional: " + ", ".join(f"{name} {_version(name)}" for name in _OPTIONAL), highlight=False)
     device = choose_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    console.print(f"device: {name}; precision: {choose_precision('auto', device)}; threads: {use_threads(0)}")
+    console.print(
+        f"device: {name}; precision: {str(choose_precision('auto', device)).removeprefix('torch.')}; threads: {use_threads(0)}"
+    )
     return _try_main_job(console)
 
 

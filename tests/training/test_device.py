@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from syncrec.errors import ConfigError, MissingCapabilityError
-from syncrec.training import device as devices
 from syncrec.training.device import choose_device, choose_precision, use_threads
 
 CPU = torch.device("cpu")
@@ -35,12 +34,16 @@ def test_what_is_no_device_is_refused_with_the_choices(name):
         choose_device(name)
 
 
-@pytest.mark.parametrize("is_native", [True, False])
-def test_precision(is_native, monkeypatch):
-    monkeypatch.setattr(devices, "has_native_bfloat16", lambda device: is_native)
-    assert choose_precision("auto", CPU) == (torch.bfloat16 if is_native else torch.float32)
+def test_precision_on_the_cpu_is_float32_unless_asked_for():
+    assert choose_precision("auto", CPU) == torch.float32
     assert choose_precision("float32", CPU) == torch.float32
     assert choose_precision("bfloat16", CPU) == torch.bfloat16
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_precision_on_a_gpu_follows_its_hardware(is_native, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_native)
+    assert choose_precision("auto", torch.device("cuda")) == (torch.bfloat16 if is_native else torch.float32)
 
 
 def test_zero_threads_are_all_cores_of_the_process():

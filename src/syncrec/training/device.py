@@ -6,7 +6,7 @@ import torch
 
 from syncrec.errors import ConfigError, MissingCapabilityError
 
-__all__ = ["choose_device", "choose_precision", "has_native_bfloat16", "use_threads"]
+__all__ = ["choose_device", "choose_precision", "use_threads"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,21 +30,19 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        return bool(probe and probe())
-    return False
-
-
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of autocast; float32 means no autocast."""
-    if name == "bfloat16" or (name == "auto" and has_native_bfloat16(device)):
+    """The dtype of autocast; float32 means no autocast.
+
+    `auto` is bfloat16 on a GPU that multiplies it in hardware. On a CPU it is float32 even where bfloat16 products are
+    twice as fast: no two batches have the same shape, a bfloat16 kernel is compiled for each, and a step takes longer.
+    """
+    if name == "bfloat16" or (name == "auto" and _has_fast_bfloat16(device)):
         return torch.bfloat16
     return torch.float32
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def use_threads(count: int) -> int:
