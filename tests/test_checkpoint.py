@@ -141,3 +141,11 @@ def test_the_same_state_gives_the_same_bytes(path):
     first = path.read_bytes()
     save_checkpoint(path, tensors, STATE)
     assert path.read_bytes() == first
+
+
+def test_optimizer_state_of_another_model_is_refused(path):
+    small, large = model_of(0), model_of(0, size=4)
+    optimizer = torch.optim.AdamW(small.parameters())
+    step(small, optimizer, 0)
+    with pytest.raises(CheckpointError, match=r"'0/exp_avg' is saved as \(2, 3\), expected \(2, 4\)"):
+        load_optimizer(torch.optim.AdamW(large.parameters()), optimizer_tensors(optimizer))

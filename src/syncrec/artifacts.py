@@ -1,8 +1,9 @@
 """Files that are either whole or absent: atomic writes, directories staged beside their place, manifest last.
 
 An artefact (a prepared dataset, for example) is a directory with a `manifest.json` that lists every file with its
-size and SHA-256. The manifest is written last and the directory is moved into place in one rename, so its presence
-proves completeness.
+size and SHA-256. The manifest is written last and the directory is moved into place whole, so its presence proves
+completeness. Replacing an older directory takes two renames: a process killed between them leaves the older one beside
+its place, under a name that begins with a dot and its own.
 """
 
 import contextlib
@@ -133,7 +134,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 
 def _move_into_place(stage: Path, target: Path) -> None:
-    if not target.exists():
+    if not target.exists() or not any(target.iterdir()):
         stage.rename(target)
         return
     old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old-"))

@@ -101,10 +101,19 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
-    """Give `optimizer` the tensors of `optimizer_tensors`; hyper-parameters stay as they are."""
+    """Give `optimizer` the tensors of `optimizer_tensors`; hyper-parameters stay as they are.
+
+    Raises:
+        CheckpointError: a tensor belongs to no parameter, or to one of another shape.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in saved.items():
         number, _, entry = name.partition("/")
+        shape = parameters[int(number)].shape if int(number) < len(parameters) else None
+        if tensor.dim() and tensor.shape != shape:
+            expected = "no such parameter" if shape is None else f"expected {tuple(shape)}"
+            raise CheckpointError(f"optimizer: {name!r} is saved as {tuple(tensor.shape)}, {expected}")
         states.setdefault(int(number), {})[entry] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})

@@ -31,9 +31,8 @@ def examine(console: "Console") -> bool:
     console.print("optional: " + ", ".join(f"{name} {_version(name)}" for name in _OPTIONAL), highlight=False)
     device = choose_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    console.print(
-        f"device: {name}; precision: {str(choose_precision('auto', device)).removeprefix('torch.')}; threads: {use_threads(0)}"
-    )
+    precision = str(choose_precision("auto", device)).removeprefix("torch.")
+    console.print(f"device: {name}; precision: {precision}; threads: {use_threads(0)}", highlight=False)
     return _try_main_job(console)
 
 

@@ -68,7 +68,6 @@ class RunDirectory:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             remedy = ", or continue it with --resume" if (path / _INFO_NAME).exists() else ""
             raise ArtifactError(f"{path}: exists already; choose another --out{remedy}")
-        path.mkdir(parents=True, exist_ok=True)
         info = {
             "kind": "run",
             "schema_version": SCHEMA_VERSION,
@@ -78,8 +77,9 @@ class RunDirectory:
             "item_offsets": list(Catalogue.of(dataset).offsets),
             "versions": library_versions(),
         }
-        artifacts.write_text(path / "config.toml", dump_toml(config))
-        artifacts.write_json(path / _INFO_NAME, info)
+        with artifacts.staged_directory(path) as stage:
+            artifacts.write_text(stage / "config.toml", dump_toml(config))
+            artifacts.write_json(stage / _INFO_NAME, info)
         return cls(path, config, info)
 
     @classmethod
