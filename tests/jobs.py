@@ -24,9 +24,8 @@ def write_small_log(path, num_users=50, seed=0):
     return path
 
 
-def real_log():
-    """The real log of 500 users in five domains; skips the test without it."""
-    name = "amazon_five_domains_500_users.csv.gz"
+def real_log(name="amazon_five_domains_500_users.csv.gz"):
+    """A real log, by default that of 500 users in five domains; skips the test without it."""
     for folder in filter(None, _PLACES):
         if (log := Path(folder) / name).exists():
             return log

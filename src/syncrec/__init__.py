@@ -42,9 +42,9 @@ _PLACES = {
 }
 
 
-# How long a waiting OpenMP thread of torch spins. On busy cores it takes the core that the thread it waits for needs: with
-# the default (300,000 turns) a step took 6 to 20 times as long there; without spinning two quiet cores are slower than
-# one. A few thousand turns cost little in both cases. Read when torch is loaded; what the user sets stands.
+# How long a waiting OpenMP thread of torch spins. On busy cores it takes the core that the thread it waits for needs:
+# with the default (300,000 turns) a step took 6 to 20 times as long there; without spinning two quiet cores are slower
+# than one. A few thousand turns cost little in both cases. Read when torch is loaded; what the user sets stands.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
