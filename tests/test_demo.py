@@ -14,7 +14,7 @@ from syncrec.config import load_config
 def tiny_demo(monkeypatch, tmp_path):
     """One epoch of a small model, no log but those of the test, and few simulated users."""
     settings = [*TINY, "training.epochs=1"]
-    monkeypatch.setattr(demo, "demo_config", lambda: load_config(overrides=settings))
+    monkeypatch.setattr(demo, "demo_config", lambda is_simulated: load_config(overrides=settings))
     monkeypatch.setattr(demo, "DEMO_LOG", tmp_path / "no.csv")
     monkeypatch.setattr(demo, "simulate_log", functools.partial(demo.simulate_log, num_users=60))
     monkeypatch.delenv("SYNCREC_DATA", raising=False)

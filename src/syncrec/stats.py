@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from syncrec import rng
 
@@ -198,6 +197,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
         raise ValueError(f"successes must be within 0..{trials}, got {successes}")
     if not trials:
         return Interval(0.0, 0.0, 1.0)
+    from scipy.special import ndtri
+
     z = float(ndtri((1 + confidence) / 2))
     rate = successes / trials
     centre = (rate + z**2 / (2 * trials)) / (1 + z**2 / trials)

@@ -7,7 +7,6 @@ meets the same negatives, and comparisons are paired.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
 
 from syncrec import rng
 from syncrec.data.dataset import Dataset, Split
@@ -119,5 +118,7 @@ def _log_choose(n: FloatArray, k: FloatArray | IntArray) -> FloatArray:
     """Logarithm of C(n, k) for whole numbers; -inf where k is outside 0..n."""
     possible = (k >= 0) & (k <= n)
     inside = np.where(possible, k, 0)
+    from scipy.special import gammaln  # a tenth of a second at start, for sampled protocols only
+
     value = gammaln(n + 1) - gammaln(inside + 1) - gammaln(n - inside + 1)
     return np.where(possible, value, -np.inf)
