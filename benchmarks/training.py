@@ -26,6 +26,7 @@ from syncrec.losses.objective import JointObjective
 from syncrec.models.batch import TensorBatch
 from syncrec.models.registry import build_model
 from syncrec.training.optimizer import make_optimizer
+from syncrec.training.row_updates import clip_gradients
 
 CPU = torch.device("cpu")
 
@@ -49,6 +50,7 @@ class Step:
         catalogue = Catalogue.of(dataset)
         self.config, self.precision = config, precision
         self.model = build_model(catalogue, config.model)
+        self.model.embedding.items.sparse = config.updates_rows(catalogue.num_items)
         sampler = NegativeSampler(catalogue.offsets, np.asarray(dataset.item_counts), config.loss.negatives)
         self.objective = JointObjective(
             config, dataset.num_domains, NextItemLoss(config.loss, catalogue.offsets, sampler)
@@ -67,7 +69,7 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         report.total.backward()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        clip_gradients(parameters, 1.0)
         self.optimizer.step()
 
 

@@ -27,6 +27,8 @@ __all__ = [
     "parse_settings",
 ]
 
+_ROWS_FROM = 100_000
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
@@ -133,6 +135,11 @@ class TrainingConfig(_Section):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     threads: int = Field(0, ge=0, description="CPU threads; 0: every core this process may use")
+    item_updates: Literal["auto", "dense", "rows"] = Field(
+        "auto",
+        description="update all rows of the item table, or those a step used; auto: rows from 100,000 items on, "
+        "unless the loss is the full softmax, which uses all",
+    )
     checkpoint_every_steps: int = Field(0, ge=0, description="steps between checkpoints inside an epoch; 0: none")
 
 
@@ -143,6 +150,21 @@ class Config(_Section):
     loss: LossConfig = Field(default_factory=LossConfig)
     transfer: TransferConfig = Field(default_factory=TransferConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Config":
+        if self.training.item_updates == "rows" and self.loss.kind == "full":
+            raise ValueError(
+                "training.item_updates = rows makes no sense with loss.kind = full, which uses every item; "
+                "use dense, or loss.kind = sampled"
+            )
+        return self
+
+    def updates_rows(self, num_items: int) -> bool:
+        """Whether the item table of a catalogue of this size is updated in the rows used alone."""
+        if self.training.item_updates != "auto":
+            return self.training.item_updates == "rows"
+        return self.loss.kind != "full" and num_items >= _ROWS_FROM
 
 
 SectionT = TypeVar("SectionT", bound=BaseModel)

@@ -231,6 +231,7 @@ class _TrainingSession:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.config.training.seed, "weights"))
             self.model = build_model(catalogue, self.config.model)
+            self.model.embedding.items.sparse = self.config.updates_rows(catalogue.num_items)
             sampler = NegativeSampler(catalogue.offsets, np.asarray(data.item_counts), self.config.loss.negatives)
             loss = NextItemLoss(self.config.loss, catalogue.offsets, sampler)
             objective = JointObjective(self.config, data.num_domains, loss)

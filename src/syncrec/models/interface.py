@@ -49,5 +49,5 @@ class SequentialModel(nn.Module, ABC):
         Unit length for cosine scores. With `items` the cost does not depend on the size of the catalogue.
         """
         table = self.embedding.items.weight
-        rows = table[: self.catalogue.num_items] if items is None else F.embedding(items, table)
+        rows = table[: self.catalogue.num_items] if items is None else self.embedding.items(items)
         return rows if self.config.score == "dot" else F.normalize(rows, dim=-1)

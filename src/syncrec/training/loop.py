@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from syncrec.checkpoint import (
     Checkpoint,
@@ -32,6 +32,7 @@ from syncrec.runs import BEST_NAME, LAST_NAME
 from syncrec.training.device import choose_precision
 from syncrec.training.optimizer import learning_rate, make_optimizer
 from syncrec.training.progress import ProgressStyle, TrainingProgress
+from syncrec.training.row_updates import clip_gradients
 from syncrec.training.stopping import StopRequest
 from syncrec.training.tracking import Tracker
 
@@ -164,7 +165,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         report.total.backward()  # type: ignore[no-untyped-call]
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
+        norm = clip_gradients(parameters, self.config.gradient_clip)
         if not bool(torch.isfinite(norm)):
             raise self._non_finite("the gradient")
         self.optimizer.step()

@@ -3,22 +3,25 @@
 import math
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 from syncrec.config import TrainingConfig
+from syncrec.training.row_updates import RowAdamW
 
 __all__ = ["learning_rate", "make_optimizer"]
 
 
-def make_optimizer(modules: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over all parameters; biases and norms are not decayed."""
+def make_optimizer(modules: Iterable[nn.Module], config: TrainingConfig) -> RowAdamW:
+    """AdamW (Loshchilov and Hutter 2019) over all parameters; biases and norms are not decayed.
+
+    Tables with sparse gradients are updated in the rows used.
+    """
     parameters = [(n, p) for module in modules for n, p in module.named_parameters() if p.requires_grad]
     groups = [
         {"params": [p for n, p in parameters if _is_decayed(n, p)], "weight_decay": config.weight_decay},
         {"params": [p for n, p in parameters if not _is_decayed(n, p)], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    return RowAdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
