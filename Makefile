@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lint types tests test-slow clean
+.PHONY: help install demo test check format lint types tests test-slow bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ tests: $(STAMP) ## the tests (fast suite)
 
 test-slow: $(STAMP) ## the tests that take minutes
 	@$(BIN)/python -m pytest -n 2 -m slow --timeout=1800
+
+bench: $(STAMP) ## speed and memory, into benchmarks/results/latest.md (10 minutes)
+	@$(BIN)/python benchmarks/run_all.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

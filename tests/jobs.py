@@ -35,3 +35,8 @@ def real_log(name="amazon_five_domains_500_users.csv.gz"):
 def as_options(settings):
     """Settings as `--set` options."""
     return [word for setting in settings for word in ("--set", setting)]
+
+
+def names_in(folder):
+    """What lies in a folder, by name."""
+    return sorted(path.name for path in folder.iterdir())

@@ -1,0 +1,103 @@
+"""The command as a process: signals, kills, pipes, terminals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jobs import TINY, as_options, names_in
+from syncrec.checkpoint import load_checkpoint
+from syncrec.cli import main
+from syncrec.runs import LAST_NAME
+
+LONGER = as_options([*TINY, "training.epochs=4", "training.batch_size=4", "training.checkpoint_every_steps=1"])
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def shell(*arguments, **options):
+    command = [sys.executable, "-m", "syncrec", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    """The last checkpoint of a training that nothing stopped."""
+    assert main(["train", str(place / "data"), "--out", str(place / "undisturbed"), *LONGER]) == 0
+    return load_checkpoint(place / "undisturbed" / LAST_NAME)
+
+
+class TestProcess:
+    def test_help_imports_no_torch(self):
+        code = (
+            "import sys; from syncrec.cli import main; main(['--help']); main(['train', '--help'])\n"
+            "sys.exit(bool({'torch', 'polars', 'scipy'} & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_the_module_gives_exit_code_and_one_line(self):
+        process = shell("prepare", "nowhere.csv", "--out", "data")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (1, "", "syncrec: nowhere.csv: no such file\n")
+
+    def test_a_closed_pipe_is_no_fault(self):
+        process = shell("keys")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        process.stderr.close()
+        assert process.wait(60) == 1
+
+    def test_a_terminal_gets_columns_that_wrap(self):
+        leader, follower = os.openpty()
+        done = subprocess.run(
+            [sys.executable, "-m", "syncrec", "keys"], stdout=follower, check=True, env={**ENVIRONMENT, "COLUMNS": "80"}
+        )
+        os.close(follower)
+        text = b""
+        while chunk := read_terminal(leader):
+            text += chunk
+        os.close(leader)
+        assert done.returncode == 0
+        assert max(map(len, text.decode().splitlines())) <= 80
+
+    @pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+    def test_a_stopped_training_continues_to_the_same_weights(self, call, place, tmp_path, kind, code, undisturbed):
+        arguments = ["train", place / "data", "--out", tmp_path / "run", *LONGER]
+        process = shell(*arguments)
+        log = tmp_path / "run" / "log.jsonl"
+        while not (log.exists() and log.read_text()) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(kind)
+        err = process.communicate(timeout=60)[1]
+        if process.returncode == 0:
+            pytest.skip("the machine was so slow to notice that training had ended")
+        assert process.returncode == code
+        assert err.endswith("and --resume\n") == (kind != signal.SIGKILL)
+        assert call(*arguments, "--resume")[0] == 0
+        resumed = load_checkpoint(tmp_path / "run" / LAST_NAME)
+        assert resumed.state == undisturbed.state
+        for name, tensor in undisturbed.tensors["model"].items():
+            assert (resumed.tensors["model"][name] == tensor).all(), name
+
+    def test_sigterm_leaves_no_half_dataset(self, tmp_path):
+        os.mkfifo(tmp_path / "log.csv")
+        process = shell("prepare", tmp_path / "log.csv", "--out", tmp_path / "out" / "data")
+        with (tmp_path / "log.csv").open("w"):
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, "", "syncrec: stopped\n")
+        assert not (tmp_path / "out").exists() or names_in(tmp_path / "out") == []
+
+
+def read_terminal(leader):
+    """What was written, nothing at the end."""
+    try:
+        return os.read(leader, 4096)
+    except OSError:
+        return b""

@@ -1,0 +1,69 @@
+"""Commands, options and help: a promise to whoever scripts them."""
+
+import re
+
+import pytest
+
+# Options are a promise: whoever changes one changes this list and the changelog.
+OPTIONS = {
+    "prepare": """--out --domain --columns --preset --overwrite --min-user-interactions --min-item-interactions
+        --min-user-domains --max-history --drop-repeats --ties --split --validation-from --test-from --bad-rows --seed
+    """,
+    "train": "--out --model --config --set --resume --track",
+    "evaluate": "--split --protocol --seed --dataset --json",
+    "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
+    "demo": "--data --out",
+    "doctor": "",
+    "models": "",
+    "keys": "",
+}
+
+
+class TestSurface:
+    @pytest.mark.parametrize("command", OPTIONS)
+    def test_options_are_the_promised_ones(self, call, command, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        code, out, _ = call(command, "--help")
+        names = " ".join(line.split("  ")[0] for line in parameters(out))
+        shown = re.findall(r"(?<![\w-])--?[a-z][\w-]*", names)
+        assert (code, sorted(shown)) == (0, sorted(OPTIONS[command].split()))
+
+    def test_commands_are_the_promised_ones(self, call, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        out = call("--help")[1]
+        assert {line.split()[0] for line in parameters(out)} - {"--help", "--version"} == set(OPTIONS)
+
+    def test_models_and_keys_are_one_line_each_in_a_pipe(self, call):
+        assert [line.split()[0] for line in call("models")[1].splitlines()] == ["syncrec", "sasrec"]
+        lines = call("keys")[1].splitlines()
+        assert all(re.match(r"(model|loss|transfer|training)\.\w+ +\S.*  \S", line) for line in lines)
+
+    def test_an_unknown_command_gets_the_nearest(self, refused):
+        code, line = refused("trian", "data")
+        assert code == 2
+        assert 'Unknown command "trian". Did you mean "train"?' in line
+
+    def test_doctor_says_that_the_installation_works(self, call):
+        code, out, _ = call("doctor")
+        assert code == 0
+        assert all(word in out for word in ("python 3", "torch ", "device: ", "main job: works"))
+
+    def test_a_fault_of_the_system_is_one_line(self, refused, place, monkeypatch):
+        def full_disk(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("syncrec.pipeline.open_run", full_disk)
+        assert refused("evaluate", place / "run") == (1, "the system says: No space left on device")
+
+    def test_ctrl_c_in_a_command_without_a_state_to_save(self, refused, place, monkeypatch):
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("syncrec.pipeline.open_run", interrupted)
+        assert refused("evaluate", place / "run") == (130, "stopped")
+
+
+def parameters(text):
+    """The lines of a help text that name a command or an option, without their frame."""
+    lines = [line.strip("│ ").removeprefix("*").strip() for line in text.splitlines() if line.startswith("│")]
+    return [line for line in lines if re.match(r"-|[a-z]+  ", line)]
