@@ -133,3 +133,27 @@ def test_gradient_equals_the_finite_difference():
         for s in (1, -1)
     )
     assert (up - down) / 2e-2 == pytest.approx(float(gradient[5, 1]), abs=2e-3)
+
+
+@pytest.mark.parametrize("kept", [0, 10**9])
+@pytest.mark.parametrize("largest", [0.0, 1e9])
+def test_bounded_or_not_and_kept_or_not_it_is_cross_entropy(monkeypatch, largest, kept):
+    monkeypatch.setattr(full_softmax, "_SAFE_SCORE", largest)
+    monkeypatch.setattr(full_softmax, "_KEPT_ELEMENTS", kept)
+    assert_equals_plain(*inputs())
+
+
+def test_scores_whose_exponentials_overflow_are_no_trouble():
+    queries, items, targets = inputs()
+    found = full_softmax_loss(200 * queries, items, targets, ROW_COUNTS, OFFSETS)
+    torch.testing.assert_close(found, plain(200 * queries, items, targets), atol=1e-3, rtol=1e-5)
+    assert found.max() > 100
+
+
+def test_a_second_backward_pass_gives_the_same_gradients():
+    queries, items, targets = inputs()
+    loss = full_softmax_loss(queries, items, targets, ROW_COUNTS, OFFSETS).sum()
+    first = torch.autograd.grad(loss, (queries, items), retain_graph=True)
+    second = torch.autograd.grad(loss, (queries, items))
+    for have, want in zip(second, first, strict=True):
+        torch.testing.assert_close(have, want, atol=1e-6, rtol=1e-6)
