@@ -118,15 +118,19 @@ def pack_segments(lengths: Ints, capacity: int) -> tuple[Ints, Ints, int]:
     return rows, starts, num_rows
 
 
-def _row_capacity(lengths: Ints) -> int:
-    """Rows as long as the longest segment, but no shorter than 32: long rows waste attention, short ones room."""
-    return max(32, int(lengths.max(initial=1)))
+def _fill_rows(lengths: Ints) -> tuple[Ints, Ints, int, int]:
+    """`pack_segments` at the row length that costs least, and that length.
+
+    Short rows leave room over, long ones waste attention: a slot costs as much again where a row has 150 slots more.
+    """
+    longest = max(32, int(lengths.max(initial=1)))
+    packed = [(*pack_segments(lengths, capacity), capacity) for capacity in (longest, longest * 3 // 2, longest * 2)]
+    return min(packed, key=lambda found: found[2] * found[3] * (150 + found[3]))
 
 
 def _lay_out(tokens: Ints, domains: Ints, lengths: Ints, filler: tuple[int, int]) -> tuple[PackedView, Ints]:
     """Pack segments that follow each other in `tokens`; also gives the flat slot of every token."""
-    capacity = _row_capacity(lengths)
-    rows, starts, num_rows = pack_segments(lengths, capacity)
+    rows, starts, num_rows, capacity = _fill_rows(lengths)
     positions = _ranges(lengths)
     slots = np.repeat(rows * capacity + starts, lengths) + positions
     size = max(num_rows, 1) * capacity
