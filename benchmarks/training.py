@@ -21,10 +21,8 @@ from shapes import make_dataset, skewed_lengths
 from syncrec.config import Config, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
-from syncrec.losses.next_item import NegativeSampler, NextItemLoss
-from syncrec.losses.objective import JointObjective
+from syncrec.losses.objective import make_learner
 from syncrec.models.batch import TensorBatch
-from syncrec.models.registry import build_model
 from syncrec.training.optimizer import make_optimizer
 from syncrec.training.row_updates import clip_gradients
 
@@ -49,12 +47,7 @@ class Step:
     def __init__(self, dataset: Dataset, config: Config, precision: torch.dtype) -> None:
         catalogue = Catalogue.of(dataset)
         self.config, self.precision = config, precision
-        self.model = build_model(catalogue, config.model)
-        self.model.embedding.items.sparse = config.updates_rows(catalogue.num_items)
-        sampler = NegativeSampler(catalogue.offsets, np.asarray(dataset.item_counts), config.loss.negatives)
-        self.objective = JointObjective(
-            config, dataset.num_domains, NextItemLoss(config.loss, catalogue.offsets, sampler)
-        )
+        self.model, self.objective = make_learner(config, catalogue, np.asarray(dataset.item_counts))
         self.optimizer = make_optimizer([self.model, self.objective], config.training)
         self.packer = BatchPacker(catalogue, config.model.max_length, self.model.answer_names)
 

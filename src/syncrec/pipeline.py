@@ -16,9 +16,7 @@ from syncrec.data.dataset import Dataset, Split
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import EvaluationResult, Provenance, evaluate, save_result, versions
-from syncrec.losses.next_item import NegativeSampler, NextItemLoss
-from syncrec.losses.objective import JointObjective
-from syncrec.models.registry import build_model
+from syncrec.losses.objective import make_learner
 from syncrec.models.scoring import PopularityScorer, answer_vectors
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LOG_NAME, RunDirectory, TrainedModel
@@ -230,11 +228,7 @@ class _TrainingSession:
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.config.training.seed, "weights"))
-            self.model = build_model(catalogue, self.config.model)
-            self.model.embedding.items.sparse = self.config.updates_rows(catalogue.num_items)
-            sampler = NegativeSampler(catalogue.offsets, np.asarray(data.item_counts), self.config.loss.negatives)
-            loss = NextItemLoss(self.config.loss, catalogue.offsets, sampler)
-            objective = JointObjective(self.config, data.num_domains, loss)
+            self.model, objective = make_learner(self.config, catalogue, np.asarray(data.item_counts))
         self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.answer_names)
         self.trainer = Trainer(self.model, objective, self.config, path, domains=data.domains, device=device)
 

@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from syncrec.config import Config
+from syncrec.data.packing import Catalogue
 from syncrec.losses.mutual_information import MutualInformation, choose_anchors
-from syncrec.losses.next_item import NextItemLoss, Targets
+from syncrec.losses.next_item import NegativeSampler, NextItemLoss, Targets
 from syncrec.losses.transfer import TransferCorrection, domain_means
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel
+from syncrec.models.registry import build_model
 
-__all__ = ["JointObjective", "LossReport"]
+__all__ = ["JointObjective", "LossReport", "make_learner"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,23 @@ class JointObjective(nn.Module):
             encoded["cross"][anchors], encoded["single"][anchors], batch.domains[anchors]
         )
         return out
+
+
+def make_learner(
+    config: Config, catalogue: Catalogue, item_counts: npt.NDArray[np.int64]
+) -> tuple[SequentialModel, JointObjective]:
+    """A fresh model and the objective it is trained with; weights come from torch's default generator.
+
+    Args:
+        config: all settings.
+        catalogue: the sizes to build for.
+        item_counts: training events of each item [I], for negatives by popularity.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    model = build_model(catalogue, config.model)
+    model.embedding.items.sparse = config.updates_rows(catalogue.num_items)
+    sampler = NegativeSampler(catalogue.offsets, item_counts, config.loss.negatives)
+    next_item = NextItemLoss(config.loss, catalogue.offsets, sampler)
+    return model, JointObjective(config, catalogue.num_domains, next_item)

@@ -50,17 +50,17 @@ class TensorBatch:
     @classmethod
     def of(cls, batch: PackedBatch, device: torch.device, *, only_asked: bool = False) -> "TensorBatch":
         """The same arrays on `device`; `only_asked` if few slots are targets, so that models spare the others."""
-        rest = (
-            batch.targets,
-            batch.domains,
-            batch.users,
-            batch.cross_slots,
-            batch.single_slots,
-            batch.domain_counts,
+        return cls(
+            cross=TensorView.of(batch.cross, device),
+            single=TensorView.of(batch.single, device),
+            targets=_tensor(batch.targets, device),
+            domains=_tensor(batch.domains, device),
+            users=_tensor(batch.users, device),
+            cross_slots=_tensor(batch.cross_slots, device),
+            single_slots=_tensor(batch.single_slots, device),
+            domain_counts=_tensor(batch.domain_counts, device),
+            only_asked=only_asked,
         )
-        cross, single = TensorView.of(batch.cross, device), TensorView.of(batch.single, device)
-        targets, domains, users, cross_slots, single_slots, counts = (_tensor(a, device) for a in rest)
-        return cls(cross, single, targets, domains, users, cross_slots, single_slots, counts, only_asked)
 
     def __len__(self) -> int:
         return len(self.targets)
