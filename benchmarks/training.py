@@ -5,11 +5,13 @@
 
 CPU seconds of the steps alone (after two warm-up steps), batches made beforehand are not counted: packing is timed
 on its own. `utilisation` is model arithmetic (multiply-adds of linear maps, attention and scores for real tokens;
-padding and recomputation do not count as work) over the matrix-product rate measured in the same run.
+padding and recomputation do not count as work) over the rate at which the same run computes the products of one of
+these steps bare, at the same shapes and dtype. `peak_mib` is the process's so far.
 """
 
 import argparse
 import json
+import resource
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from products import rate_of, recorded_products
 from shapes import make_dataset, skewed_lengths
 from syncrec.config import Config, load_config
 from syncrec.data.dataset import Dataset
@@ -39,6 +42,7 @@ class Measurement:
     matmul_gigaflops_per_cpu_second: float
     utilisation: float
     fill: float
+    peak_mib: int
 
 
 class Step:
@@ -81,7 +85,7 @@ def measure(name: str, dataset: Dataset, config: Config, precision: torch.dtype,
         seconds.append(time.process_time() - started)
     targets = sum(len(b.targets) for b in batches)
     flops = sum(model_flops(config, dataset, b) for b in batches)
-    peak = matmul_rate(config, dataset, batches[0], precision)
+    rate = rate_of(recorded_products(lambda: step.run(batches[0])))
     slots = sum(b.cross.tokens.size + b.single.tokens.size for b in batches)
     tokens = sum((b.cross.segments >= 0).sum() + (b.single.segments >= 0).sum() for b in batches)
     total = sum(seconds)
@@ -91,9 +95,10 @@ def measure(name: str, dataset: Dataset, config: Config, precision: torch.dtype,
         targets_per_cpu_second=round(targets / total),
         packing_share=round(packing * len(batches) / total, 4),
         gigaflops_per_cpu_second=round(flops / total / 1e9, 1),
-        matmul_gigaflops_per_cpu_second=round(peak / 1e9, 1),
-        utilisation=round(flops / total / peak, 3),
+        matmul_gigaflops_per_cpu_second=round(rate / 1e9, 1),
+        utilisation=round(flops / total / rate, 3),
         fill=round(float(tokens / slots), 3),
+        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     )
 
 
@@ -119,26 +124,6 @@ def model_flops(config: Config, dataset: Dataset, batch: PackedBatch) -> float:
     sizes = np.diff(dataset.item_offsets)[batch.domains]
     rivals = sizes.sum() if config.loss.kind == "full" else len(batch.targets) * config.loss.num_negatives
     return 2 * float(experts + towers + 3 * answers * rivals * model.dim)
-
-
-def matmul_rate(config: Config, dataset: Dataset, batch: PackedBatch, precision: torch.dtype) -> float:
-    """Multiply-adds times two a CPU-second of plain products in the step's most common shapes."""
-    rows, dim = max(batch.cross.tokens.size, 1), config.model.dim
-    rivals = int(np.diff(dataset.item_offsets).max()) if config.loss.kind == "full" else config.loss.num_negatives
-    rates = []
-    for inner, columns in ((dim, 3 * dim), (dim, rivals)):
-        left, right = torch.randn(rows, inner, dtype=precision), torch.randn(inner, columns, dtype=precision)
-        best = min(_cpu_seconds(lambda a=left, b=right: a @ b) for _ in range(5))
-        rates.append(2 * rows * inner * columns / best)
-    return max(rates)
-
-
-def _cpu_seconds(function) -> float:
-    function()
-    started = time.process_time()
-    for _ in range(10):
-        function()
-    return (time.process_time() - started) / 10
 
 
 def base_config(*settings: str) -> Config:

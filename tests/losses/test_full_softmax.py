@@ -11,6 +11,7 @@ from syncrec.losses.full_softmax import full_softmax_loss
 
 OFFSETS = (0, 5, 6, 30)
 ROW_COUNTS = (7, 3, 12)
+ANSWERS = 2
 
 
 def inputs(row_counts=ROW_COUNTS, offsets=OFFSETS, dim=6, seed=0):
@@ -18,7 +19,7 @@ def inputs(row_counts=ROW_COUNTS, offsets=OFFSETS, dim=6, seed=0):
     targets = [
         torch.randint(offsets[d], offsets[d + 1], (count,), generator=generator) for d, count in enumerate(row_counts)
     ]
-    queries = torch.randn(sum(row_counts), dim, generator=generator) * 2
+    queries = torch.randn(sum(row_counts), ANSWERS, dim, generator=generator) * 2
     items = torch.randn(offsets[-1], dim, generator=generator)
     return queries.requires_grad_(), items.requires_grad_(), torch.cat(targets)
 
@@ -27,23 +28,40 @@ def plain(queries, items, targets, row_counts=ROW_COUNTS, offsets=OFFSETS):
     losses, first = [], 0
     for domain, count in enumerate(row_counts):
         start, stop = offsets[domain : domain + 2]
-        logits = queries[first : first + count] @ items[start:stop].T
-        losses.append(F.cross_entropy(logits, targets[first : first + count] - start, reduction="none"))
+        logits = queries[first : first + count] @ items[start:stop].T  # [rows, answers, items]
+        wanted = (targets[first : first + count] - start)[:, None].expand(count, queries.shape[1])
+        losses.append(F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none"))
         first += count
     return torch.cat(losses)
 
 
-def gradients(loss, *leaves):
-    weights = torch.linspace(0.2, 2.0, len(loss))
+def gradients(loss, *leaves, weights=None):
+    weights = torch.linspace(0.2, 2.0, loss.numel()).view(loss.shape) if weights is None else weights
     return torch.autograd.grad((loss * weights).sum(), leaves)
+
+
+def by_domain(row_counts):
+    """A weight for each domain and answer, as a mean by domain gives."""
+    weights = torch.rand(len(row_counts), ANSWERS, generator=torch.Generator().manual_seed(5)) + 0.1
+    return weights.repeat_interleave(torch.tensor(row_counts), 0)
 
 
 def assert_equals_plain(queries, items, targets, row_counts=ROW_COUNTS, offsets=OFFSETS):
     found = full_softmax_loss(queries, items, targets, row_counts, offsets)
     expected = plain(queries, items, targets, row_counts, offsets)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-    for have, want in zip(gradients(found, queries, items), gradients(expected, queries, items), strict=True):
-        torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-5)
+    for weights in (by_domain(row_counts), None):  # the first scales what the forward pass made, the second cannot
+        found = full_softmax_loss(queries, items, targets, row_counts, offsets)
+        have = gradients(found, queries, items, weights=weights)
+        want = gradients(plain(queries, items, targets, row_counts, offsets), queries, items, weights=weights)
+        for one, other in zip(have, want, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def set_blocks(patch, elements, rows=1):
+    patch.setattr(full_softmax, "_BLOCK_ELEMENTS", {"cpu": elements})
+    patch.setattr(full_softmax, "_MIN_ROWS", rows)
+    patch.setattr(full_softmax, "_STRETCH", 1)
 
 
 def test_one_block_equals_cross_entropy():
@@ -52,12 +70,11 @@ def test_one_block_equals_cross_entropy():
 
 @pytest.mark.parametrize(("elements", "rows"), [(1, 1), (8, 2), (24, 4), (50, 3)])
 def test_small_blocks_of_rows_and_items_equal_cross_entropy(monkeypatch, elements, rows):
-    monkeypatch.setattr(full_softmax, "_BLOCK_ELEMENTS", elements)
-    monkeypatch.setattr(full_softmax, "_MIN_ROWS", rows)
-    blocks = list(full_softmax._blocks(ROW_COUNTS, OFFSETS))
+    set_blocks(monkeypatch, elements, rows)
+    blocks = list(full_softmax._blocks(ROW_COUNTS, OFFSETS, ANSWERS, elements))
     assert len(blocks) > 3
     if elements < 50:
-        assert max(len(ranges) for _, _, ranges in blocks) > 1
+        assert max(len(block.ranges) for block in blocks) > 1
     assert_equals_plain(*inputs())
 
 
@@ -70,16 +87,17 @@ def test_blocks_cover_every_row_and_item_of_its_domain_once(domains, elements, r
     counts = [count for count, _ in domains]
     offsets = [sum(size for _, size in domains[:d]) for d in range(len(domains) + 1)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(full_softmax, "_BLOCK_ELEMENTS", elements)
-        patch.setattr(full_softmax, "_MIN_ROWS", rows)
-        blocks = list(full_softmax._blocks(counts, offsets))
+        set_blocks(patch, elements, rows)
+        blocks = list(full_softmax._blocks(counts, offsets, ANSWERS, elements))
     seen = [
         (row, item)
-        for first, end, ranges in blocks
-        for row in range(first, end)
-        for i, j in ranges
+        for block in blocks
+        if block.answer == 1
+        for row in range(block.rows.start, block.rows.stop)
+        for i, j in block.ranges
         for item in range(i, j)
     ]
+    assert sum(block.answer == 0 for block in blocks) == sum(block.answer == 1 for block in blocks)
     domain_of_row = [d for d, count in enumerate(counts) for _ in range(count)]
     wanted = [(row, item) for row, d in enumerate(domain_of_row) for item in range(offsets[d], offsets[d + 1])]
     assert sorted(seen) == wanted
@@ -94,13 +112,13 @@ def test_one_item_catalogue_costs_nothing_and_teaches_nothing():
     counts, offsets = (3,), (0, 1)
     queries, items, targets = inputs(counts, offsets)
     loss = full_softmax_loss(queries, items, targets, counts, offsets)
-    torch.testing.assert_close(loss, torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(loss, torch.zeros(3, ANSWERS), atol=1e-6, rtol=0)
     for gradient in gradients(loss, queries, items):
         torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-5, rtol=0)
 
 
 def test_large_scores_neither_overflow_nor_lose_the_gradient(monkeypatch):
-    monkeypatch.setattr(full_softmax, "_BLOCK_ELEMENTS", 8)
+    set_blocks(monkeypatch, 8)
     queries, items, targets = inputs()
     large = (queries.detach() * 300).requires_grad_()
     loss = full_softmax_loss(large, items, targets, ROW_COUNTS, OFFSETS)
@@ -109,8 +127,7 @@ def test_large_scores_neither_overflow_nor_lose_the_gradient(monkeypatch):
 
 
 def test_bfloat16_autocast_stays_near(monkeypatch):
-    monkeypatch.setattr(full_softmax, "_BLOCK_ELEMENTS", 24)
-    monkeypatch.setattr(full_softmax, "_MIN_ROWS", 4)
+    set_blocks(monkeypatch, 24, 4)
     queries, items, targets = inputs()
     expected = plain(queries, items, targets)
     with torch.autocast("cpu", torch.bfloat16):
@@ -135,11 +152,11 @@ def test_gradient_equals_the_finite_difference():
     assert (up - down) / 2e-2 == pytest.approx(float(gradient[5, 1]), abs=2e-3)
 
 
-@pytest.mark.parametrize("kept", [0, 10**9])
+@pytest.mark.parametrize("elements", [8, 10**9])
 @pytest.mark.parametrize("largest", [0.0, 1e9])
-def test_bounded_or_not_and_kept_or_not_it_is_cross_entropy(monkeypatch, largest, kept):
+def test_bounded_or_not_and_in_one_range_or_several_it_is_cross_entropy(monkeypatch, largest, elements):
     monkeypatch.setattr(full_softmax, "_SAFE_SCORE", largest)
-    monkeypatch.setattr(full_softmax, "_KEPT_ELEMENTS", kept)
+    set_blocks(monkeypatch, elements)
     assert_equals_plain(*inputs())
 
 
@@ -157,3 +174,18 @@ def test_a_second_backward_pass_gives_the_same_gradients():
     second = torch.autograd.grad(loss, (queries, items))
     for have, want in zip(second, first, strict=True):
         torch.testing.assert_close(have, want, atol=1e-6, rtol=1e-6)
+
+
+def test_a_loss_without_gradient_makes_none(monkeypatch):
+    queries, items, targets = inputs()
+    monkeypatch.setattr(full_softmax, "_add_product", lambda *_: pytest.fail("a gradient was made"))
+    loss = full_softmax_loss(queries.detach(), items.detach(), targets, ROW_COUNTS, OFFSETS)
+    torch.testing.assert_close(loss, plain(queries, items, targets).detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_memory_does_not_grow_with_rows_times_items():
+    """A matrix of all scores would take 400 MB."""
+    queries, items, targets = inputs((5000,), (0, 20_000))
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        full_softmax_loss(queries, items, targets, (5000,), (0, 20_000)).sum().backward()
+    assert max(event.cpu_memory_usage for event in profile.events()) < 40 * 2**20

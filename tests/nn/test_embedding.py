@@ -1,12 +1,13 @@
 import torch
 from torch import nn
 
+from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, initialise_linear
 
 
 def test_embedding_is_the_normalised_sum_of_item_domain_and_position():
     torch.manual_seed(0)
-    embedding = HistoryEmbedding(num_tokens=7, num_domains=2, max_length=3, dim=4, dropout=0.0)
+    embedding = HistoryEmbedding(num_tokens=7, num_domains=2, max_length=3, dim=4, dropout=PooledDropout(0.0))
     found = embedding(torch.tensor([[6, 2]]), torch.tensor([[2, 1]]), torch.tensor([[0, 3]]))
     for place, (token, domain, position) in enumerate([(6, 2, 0), (2, 1, 3)]):
         total = embedding.items.weight[token] + embedding.domains.weight[domain] + embedding.positions.weight[position]

@@ -89,15 +89,15 @@ def test_affine_map_adds_the_bias_of_the_group():
     linear = GroupedLinear(3, 8, 4)
     with torch.no_grad():
         linear.bias.copy_(torch.arange(12.0).view(3, 4))
-    counts, groups = torch.tensor([2, 0, 1]), torch.tensor([0, 0, 2])
+    counts = torch.tensor([2, 0, 1])
     x = torch.randn(3, 8)
     expected = looped(x, linear.weight, [2, 0, 1]) + torch.tensor([[0.0, 1, 2, 3], [0, 1, 2, 3], [8, 9, 10, 11]])
-    torch.testing.assert_close(linear(x, counts, groups), expected)
+    torch.testing.assert_close(linear(x, counts), expected)
 
 
 def test_an_empty_group_gets_zero_gradient():
     linear = GroupedLinear(3, 8, 4)
-    out = linear(torch.randn(3, 8), torch.tensor([2, 0, 1]), torch.tensor([0, 0, 2]))
+    out = linear(torch.randn(3, 8), torch.tensor([2, 0, 1]))
     out.backward(torch.ones(3, 4))
     assert torch.equal(linear.weight.grad[1], torch.zeros(8, 4))
     assert torch.equal(linear.bias.grad, torch.tensor([[2.0] * 4, [0.0] * 4, [1.0] * 4]))
@@ -106,3 +106,10 @@ def test_an_empty_group_gets_zero_gradient():
 def test_every_group_starts_with_its_own_weights():
     linear = GroupedLinear(4, 8, 8)
     assert all(not torch.equal(linear.weight[0], linear.weight[group]) for group in range(1, 4))
+
+
+def test_layer_norm_has_scale_and_shift_of_the_group():
+    x, scale, shift = torch.randn(5, 8), torch.randn(3, 8), torch.randn(3, 8)
+    counts, groups = torch.tensor([2, 0, 3]), [0, 0, 2, 2, 2]
+    expected = torch.stack([F.layer_norm(row, (8,), scale[g], shift[g]) for row, g in zip(x, groups, strict=True)])
+    torch.testing.assert_close(grouped.grouped_layer_norm(x, scale, shift, counts), expected)

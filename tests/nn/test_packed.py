@@ -1,5 +1,6 @@
 import torch
 
+from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.packed import CausalTransformer, block_causal_mask
 
 
@@ -21,7 +22,7 @@ def test_mask_lets_a_slot_read_itself_and_earlier_slots_of_its_segment():
 
 def test_two_segments_in_a_row_equal_two_rows():
     torch.manual_seed(0)
-    encoder = CausalTransformer(dim=8, num_layers=2, num_heads=2, hidden_dim=16, dropout=0.0)
+    encoder = CausalTransformer(dim=8, num_layers=2, num_heads=2, hidden_dim=16, dropout=PooledDropout(0.0))
     first, second = torch.randn(1, 3, 8), torch.randn(1, 4, 8)
     packed = encoder(torch.cat([first, second], 1), additive(block_causal_mask(torch.tensor([[0] * 3 + [1] * 4]))))
     alone = [encoder(x, additive(block_causal_mask(torch.zeros(1, x.shape[1])))) for x in (first, second)]
@@ -30,7 +31,7 @@ def test_two_segments_in_a_row_equal_two_rows():
 
 def test_attention_equals_torch_with_a_plain_triangle():
     torch.manual_seed(0)
-    encoder = CausalTransformer(dim=8, num_layers=1, num_heads=2, hidden_dim=16, dropout=0.0)
+    encoder = CausalTransformer(dim=8, num_layers=1, num_heads=2, hidden_dim=16, dropout=PooledDropout(0.0))
     block = encoder.blocks[0]
     theirs = torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True, norm_first=True)
     with torch.no_grad():

@@ -1,11 +1,16 @@
 """Cross entropy over whole catalogues without ever holding all logits.
 
-Rows of one domain meet the items of that domain only. Work is cut into blocks of rows and items. Where all exponentials
-fit into a fixed budget they are kept for the backward pass; beyond it only the log-normaliser of each row is kept and
-backward computes a block's probabilities again, so memory does not grow with the catalogue.
+Rows of one domain meet the items of that domain only. Work is cut into blocks of rows and items that stay in the
+processor's cache. The gradient is made in the forward pass, while a block's exponentials are at hand: three products
+a block, nothing kept for the backward pass but sums, and memory that does not grow with rows x items. Where a domain
+is too wide for one block, its normaliser comes first and the exponentials are computed again.
+
+The backward pass scales these sums. That is exact where all rows of a domain and answer weigh the same, as they do in
+a mean by domain; for other weights it computes the blocks again.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,43 +18,54 @@ from torch import Tensor
 
 __all__ = ["full_softmax_loss"]
 
-_BLOCK_ELEMENTS = 2 * 2**20
-_KEPT_ELEMENTS = 64 * 2**20
-_MIN_ROWS = 256
+_BLOCK_ELEMENTS = {"cpu": 2**19}
+_BLOCK_ELEMENTS_ELSEWHERE = 2**26
+_MIN_ROWS = 128
+_STRETCH = 8  # one range somewhat above the limit is cheaper than two, which cost a fourth product
 _SAFE_SCORE = 40.0  # e^40 times a billion items is far below the largest float32
-
-_Block = tuple[int, int, list[tuple[int, int]]]
 
 
 def full_softmax_loss(
-    queries: Tensor, items: Tensor, targets: Tensor, row_counts: Sequence[int], offsets: Sequence[int]
+    queries: Tensor, items: Tensor, targets: Tensor, counts: Sequence[int], offsets: Sequence[int]
 ) -> Tensor:
-    """-log softmax over the target's domain, of each row, in nats.
+    """-log softmax over the target's domain, of each target and answer, in nats.
 
     Args:
-        queries: float [M, dim], sorted by domain.
+        queries: float [N, A, dim], A answers to each target, sorted by domain.
         items: float [I, dim].
-        targets: int64 [M], item indices inside the row's domain.
-        row_counts: rows of each domain [D].
+        targets: int64 [N], item indices inside the row's domain.
+        counts: targets of each domain [D].
         offsets: first item of each domain, and I [D+1].
 
     Returns:
-        float32 [M].
+        float32 [N, A].
     """
-    loss: Tensor = _FullSoftmax.apply(queries, items, targets, tuple(_blocks(row_counts, offsets)))  # type: ignore[no-untyped-call]
+    loss: Tensor = _FullSoftmax.apply(queries, items, targets, tuple(counts), tuple(offsets))  # type: ignore[no-untyped-call]
     return loss
 
 
-def _blocks(row_counts: Sequence[int], offsets: Sequence[int]) -> Iterator[_Block]:
-    """(first row, end row, item ranges) so that rows x range stays below the limit."""
+@dataclass(frozen=True)
+class _Block:
+    """Some rows of one domain and one answer, and the ranges of items that they meet."""
+
+    rows: slice
+    answer: int
+    ranges: list[tuple[int, int]]
+
+
+def _blocks(counts: Sequence[int], offsets: Sequence[int], num_answers: int, limit: int) -> Iterator[_Block]:
+    """Blocks so that rows x range stays below `limit` elements."""
     first = 0
-    for domain, count in enumerate(row_counts):
+    for domain, count in enumerate(counts):
         start, stop = offsets[domain], offsets[domain + 1]
-        rows = max(_MIN_ROWS, _BLOCK_ELEMENTS // max(stop - start, 1))
-        width = max(1, _BLOCK_ELEMENTS // min(rows, max(count, 1)))
+        height = max(_MIN_ROWS, limit // max(stop - start, 1))
+        width = max(1, limit // min(height, max(count, 1)))
+        if height * (stop - start) <= _STRETCH * limit:
+            width = max(1, stop - start)
         ranges = [(i, min(i + width, stop)) for i in range(start, stop, width)]
-        for row in range(first, first + count, rows):
-            yield row, min(row + rows, first + count), ranges
+        for row in range(first, first + count, height):
+            for answer in range(num_answers):
+                yield _Block(slice(row, min(row + height, first + count)), answer, ranges)
         first += count
 
 
@@ -60,44 +76,109 @@ def _matmul_dtype(tensor: Tensor) -> torch.dtype:
 
 class _FullSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, items: Tensor, targets: Tensor, blocks: tuple[_Block, ...]) -> Tensor:
-        ctx.blocks, ctx.dtype = blocks, _matmul_dtype(queries)
-        ctx.is_bounded = bool(queries.norm(dim=1).amax() * items.norm(dim=1).amax() <= _SAFE_SCORE) if blocks else True
-        low_queries, low_items = queries.to(ctx.dtype), items.to(ctx.dtype)
-        normaliser = torch.empty(len(queries), dtype=torch.float32, device=queries.device)
-        fits = sum((end - first) * _width(ranges) for first, end, ranges in blocks) <= _KEPT_ELEMENTS
-        ctx.kept = [] if fits else None
-        for first, end, ranges in blocks:
-            parts = [_exponentials(low_queries[first:end], low_items[i:j], ctx.is_bounded) for i, j in ranges]
-            normaliser[first:end] = torch.stack([part.sum(1).log() + top for part, top in parts]).logsumexp(0)
-            if ctx.kept is not None:
-                ctx.kept.append([(part.to(ctx.dtype), top) for part, top in parts])
-        scores = (queries.float() * items[targets].float()).sum(1)
-        ctx.save_for_backward(queries, items, targets, normaliser)
-        return normaliser - scores
+    def forward(
+        ctx: Any, queries: Tensor, items: Tensor, targets: Tensor, counts: tuple[int, ...], offsets: tuple[int, ...]
+    ) -> Tensor:
+        ctx.counts, ctx.offsets = counts, offsets
+        ctx.walk = _Walk.of(queries, items, counts, offsets)
+        needs_gradient = any(ctx.needs_input_grad[:2])
+        normaliser, gradients = ctx.walk.run(queries, items, None, needs_gradient)
+        if gradients is not None:
+            gradients[0].sub_(items[targets][:, None])
+            for answer, of_answer in enumerate(gradients[1]):
+                of_answer.index_add_(0, targets, queries[:, answer].to(items.dtype), alpha=-1)
+            ctx.gradients = gradients
+        ctx.save_for_backward(queries, items, targets)
+        return normaliser - (queries.float() * items[targets].float()[:, None]).sum(2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (weights,) = grads
-        queries, items, targets, normaliser = ctx.saved_tensors
-        low_items = items.to(ctx.dtype)
-        queries_grad = -weights[:, None] * items[targets]
-        items_grad = torch.zeros_like(items).index_add_(0, targets, -weights[:, None] * queries)
-        kept, ctx.kept = ctx.kept, None  # used up: a second backward computes them again
-        for number, (first, end, ranges) in enumerate(ctx.blocks):
-            block_queries = queries[first:end]
-            for place, (i, j) in enumerate(ranges):
-                part, top = (
-                    kept[number][place]
-                    if kept
-                    else _exponentials(block_queries.to(ctx.dtype), low_items[i:j], ctx.is_bounded)
-                )
+        queries, items, targets = ctx.saved_tensors
+        (weights,) = grads  # [N, A]
+        shared = _shared_weights(weights, ctx.counts)
+        made, ctx.gradients = ctx.gradients, None  # used up: a second backward computes them again
+        if shared is not None and made is not None:
+            queries_grad, of_answers = made[0].mul_(weights[:, :, None]), made[1]
+            for domain, (start, stop) in enumerate(zip(ctx.offsets, ctx.offsets[1:], strict=False)):
+                of_answers[:, start:stop].mul_(shared[domain][:, None, None])
+            return queries_grad, of_answers.sum(0) if len(of_answers) > 1 else of_answers[0], None, None, None
+        _, gradients = ctx.walk.run(queries, items, weights, True)
+        queries_grad, items_grad = gradients[0], gradients[1].sum(0)
+        queries_grad.sub_(weights[:, :, None] * items[targets][:, None])
+        items_grad.index_add_(0, targets, (weights[:, :, None] * queries).sum(1).to(items.dtype), alpha=-1)
+        return queries_grad, items_grad, None, None, None
+
+
+def _shared_weights(weights: Tensor, counts: Sequence[int]) -> list[Tensor] | None:
+    """The weight that all rows of a domain share, [A] a domain; None if the rows of some domain differ."""
+    shared, first = [], 0
+    for count in counts:
+        rows = weights[first : first + count]
+        shared.append(rows[0] if count else weights.new_zeros(weights.shape[1]))
+        if count and not bool((rows == rows[0]).all()):
+            return None
+        first += count
+    return shared
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """How the matrix targets x items is walked through."""
+
+    blocks: list[_Block]
+    dtype: torch.dtype
+    is_bounded: bool
+
+    @classmethod
+    def of(cls, queries: Tensor, items: Tensor, counts: Sequence[int], offsets: Sequence[int]) -> "_Walk":
+        limit = _BLOCK_ELEMENTS.get(queries.device.type, _BLOCK_ELEMENTS_ELSEWHERE)
+        blocks = list(_blocks(counts, offsets, queries.shape[1], limit))
+        is_bounded = not blocks or bool(queries.norm(dim=2).amax() * items.norm(dim=1).amax() <= _SAFE_SCORE)
+        return cls(blocks, _matmul_dtype(queries), is_bounded)
+
+    def run(
+        self, queries: Tensor, items: Tensor, weights: Tensor | None, needs_gradient: bool
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Log-normalisers [N, A] and the gradients of their weighted sum (weights [N, A]; None: all 1).
+
+        Gradients: of the queries [N, A, dim], and of the items for each answer [A, I, dim].
+        """
+        low_items = items.to(self.dtype)
+        normaliser = torch.empty(queries.shape[:2], dtype=torch.float32, device=queries.device)
+        gradients = None
+        if needs_gradient:
+            gradients = torch.zeros_like(queries), items.new_zeros(queries.shape[1], *items.shape)
+        for block in self.blocks:
+            rows = queries[block.rows, block.answer].contiguous()
+            low_rows = rows.to(self.dtype)
+            kept: list[tuple[Tensor, Tensor]] = []
+            sums = []
+            for start, stop in block.ranges:
+                part, top = _exponentials(low_rows, low_items[start:stop], self.is_bounded)
+                sums.append(part.sum(1).log_().add_(top))
+                if len(block.ranges) == 1:
+                    kept.append((part, top))
+            total = sums[0] if len(sums) == 1 else torch.stack(sums).logsumexp(0)
+            normaliser[block.rows, block.answer] = total
+            if gradients is None:
+                continue
+            weight = None if weights is None else weights[block.rows, block.answer]
+            for place, (start, stop) in enumerate(block.ranges):
+                part, top = kept[place] if kept else _exponentials(low_rows, low_items[start:stop], self.is_bounded)
                 # The scale goes to the small factors: rows x dim numbers instead of rows x items.
-                scale = (weights[first:end] * (top - normaliser[first:end]).exp())[:, None]
-                low = part.to(ctx.dtype)
-                queries_grad[first:end].addcmul_(scale, (low @ low_items[i:j]).float())
-                items_grad[i:j] += low.T @ (scale * block_queries).to(ctx.dtype)
-        return queries_grad, items_grad, None, None
+                scale = (top - total).exp_() if weight is None else weight * (top - total).exp_()
+                low, scaled = part.to(self.dtype), (scale[:, None] * rows).to(self.dtype)
+                gradients[0][block.rows, block.answer].addcmul_(scale[:, None], (low @ low_items[start:stop]).float())
+                _add_product(gradients[1][block.answer, start:stop], low.T, scaled)
+        return normaliser, gradients
+
+
+def _add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """`out` += left @ right, in the precision of `out`."""
+    if left.dtype == out.dtype:
+        out.addmm_(left, right)
+    else:
+        out += left @ right
 
 
 def _exponentials(queries: Tensor, items: Tensor, is_bounded: bool) -> tuple[Tensor, Tensor]:
@@ -110,7 +191,3 @@ def _exponentials(queries: Tensor, items: Tensor, is_bounded: bool) -> tuple[Ten
         return scores.exp_(), torch.zeros(len(queries), device=queries.device)
     top = scores.amax(1)
     return scores.sub_(top[:, None]).exp_(), top
-
-
-def _width(ranges: list[tuple[int, int]]) -> int:
-    return sum(stop - start for start, stop in ranges)

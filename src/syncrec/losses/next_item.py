@@ -88,10 +88,7 @@ class NextItemLoss:
         return self._binary(queries, items, targets, generator)
 
     def _full(self, queries: Tensor, items: ItemVectors, targets: Targets) -> Tensor:
-        answers = queries.shape[1]
-        row_counts = (targets.counts * answers).tolist()
-        rows = targets.items.repeat_interleave(answers)
-        return full_softmax_loss(queries.flatten(0, 1), items(None), rows, row_counts, self.offsets).view(-1, answers)
+        return full_softmax_loss(queries, items(None), targets.items, targets.counts.tolist(), self.offsets)
 
     def _sampled(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """log(e^{s+} + sum over drawn x of e^{s_x} / (m q(x))) - s+, draws that hit the target left out."""

@@ -65,6 +65,11 @@ class TensorBatch:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def num_slots(self) -> int:
+        """Slots of the larger view, or answers if these are more."""
+        return max(self.cross.tokens.numel(), self.single.tokens.numel(), 2 * len(self))
+
 
 def _tensor(array: object, device: torch.device) -> Tensor:
     tensor = torch.as_tensor(array)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.models.batch import TensorBatch
+from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding
 
 __all__ = ["AnswerName", "SequentialModel"]
@@ -19,7 +20,7 @@ AnswerName = Literal["cross", "single"]
 class SequentialModel(nn.Module, ABC):
     """A network that answers "which item of domain d comes next" by a vector for each question.
 
-    Subclasses set `answer_names` and implement `encode`. The score of an item is the inner product of
+    Subclasses set `answer_names` and implement `_encode`. The score of an item is the inner product of
     `query_vectors` and `item_vectors` (M7).
     """
 
@@ -29,13 +30,20 @@ class SequentialModel(nn.Module, ABC):
         super().__init__()
         self.catalogue = catalogue
         self.config = config
+        self.hidden_dim = round(config.dim * config.feedforward_multiplier)
+        self.dropout = PooledDropout(config.dropout)
         self.embedding = HistoryEmbedding(
-            catalogue.num_tokens, catalogue.num_domains, config.max_length, config.dim, config.dropout
+            catalogue.num_tokens, catalogue.num_domains, config.max_length, config.dim, self.dropout
         )
 
-    @abstractmethod
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""
+        self.dropout.refill(batch.num_slots * max(self.config.dim, self.hidden_dim))
+        return self._encode(batch)
+
+    @abstractmethod
+    def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
+        """The same, from the model's own parts; dropout is `self.dropout`."""
 
     def query_vectors(self, encoded: Tensor) -> Tensor:
         """What is multiplied with `item_vectors`: the output itself, or its direction over the temperature."""

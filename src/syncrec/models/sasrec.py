@@ -23,14 +23,13 @@ class SASRec(SequentialModel):
 
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__(catalogue, config)
-        hidden = round(config.dim * config.feedforward_multiplier)
-        self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, hidden, config.dropout)
+        self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, self.hidden_dim, self.dropout)
         initialise_linear(self.encoder)
 
-    def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
+    def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The encoder's output at every target."""
         view = batch.cross
         embedding = self.embedding(view.tokens, view.domains, view.positions)
         if batch.only_asked:
             return {"cross": self.encoder(embedding, view.mask, batch.cross_slots).float()}
-        return {"cross": self.encoder(embedding, view.mask).flatten(0, 1)[batch.cross_slots].float()}
+        return {"cross": self.encoder(embedding, view.mask).flatten(0, 1).index_select(0, batch.cross_slots).float()}

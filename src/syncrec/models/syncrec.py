@@ -24,16 +24,15 @@ class SyNCRec(SequentialModel):
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__(catalogue, config)
         num_tasks = catalogue.num_domains + 1
-        hidden = round(config.dim * config.feedforward_multiplier)
         experts = make_experts(
-            config.num_experts, config.dim, config.num_layers, config.num_heads, hidden, config.dropout
+            config.num_experts, config.dim, config.num_layers, config.num_heads, self.hidden_dim, self.dropout
         )
         gates = TaskGates(num_tasks, config.dim, config.num_experts)
         self.mixture = ExpertMixture(experts, config.num_cross_experts, gates, config.mixing)
-        self.towers = TaskTowers(num_tasks, config.dim, hidden, config.dropout)
+        self.towers = TaskTowers(num_tasks, config.dim, self.hidden_dim, self.dropout)
         initialise_linear(self.mixture)
 
-    def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
+    def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """y_cross and y_d of (M6) at every target."""
         cross = self._mix(batch.cross, batch.cross_slots, batch.only_asked, is_cross=True)
         single = self._mix(batch.single, batch.single_slots, batch.only_asked, is_cross=False)
@@ -48,4 +47,4 @@ class SyNCRec(SequentialModel):
         embedding = self.embedding(view.tokens, view.domains, view.positions)
         if only_asked:
             return self.mixture(embedding, view.mask, tasks, is_cross=is_cross, asked=slots)[0]
-        return self.mixture(embedding, view.mask, tasks, is_cross=is_cross)[0].flatten(0, 1)[slots]
+        return self.mixture(embedding, view.mask, tasks, is_cross=is_cross)[0].flatten(0, 1).index_select(0, slots)

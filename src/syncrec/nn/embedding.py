@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from syncrec.nn.dropout import ByteDropout
+from syncrec.nn.dropout import PooledDropout
 
 __all__ = ["HistoryEmbedding"]
 
@@ -15,13 +15,13 @@ class HistoryEmbedding(nn.Module):
     (M7), so items keep their indices.
     """
 
-    def __init__(self, num_tokens: int, num_domains: int, max_length: int, dim: int, dropout: float) -> None:
+    def __init__(self, num_tokens: int, num_domains: int, max_length: int, dim: int, dropout: PooledDropout) -> None:
         super().__init__()
         self.items = nn.Embedding(num_tokens, dim)
         self.domains = nn.Embedding(num_domains + 1, dim)
         self.positions = nn.Embedding(max_length + 1, dim)
         self.norm = nn.LayerNorm(dim)
-        self.dropout = ByteDropout(dropout)
+        self.dropout = dropout
         for table in (self.items, self.domains, self.positions):
             nn.init.normal_(table.weight, std=0.02)
 

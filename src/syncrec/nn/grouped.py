@@ -1,10 +1,12 @@
 """Linear maps that differ by group, for all groups at once: towers of tasks without a loop over tasks."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GroupedLinear", "grouped_matmul", "grouped_outer"]
+__all__ = ["GroupedLinear", "grouped_layer_norm", "grouped_matmul", "grouped_outer"]
 
 
 def grouped_matmul(x: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
@@ -78,7 +80,30 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(groups, out_dim))
         nn.init.trunc_normal_(self.weight, std=0.02)
 
-    def forward(self, x: Tensor, counts: Tensor, groups: Tensor) -> Tensor:
-        """Map [N, in] to [N, out]; `counts` rows a group and `groups`, the group of each row, agree."""
-        out = grouped_matmul(x, self.weight, counts)
-        return out + self.bias[groups].to(out.dtype)
+    def forward(self, x: Tensor, counts: Tensor) -> Tensor:
+        """Map [N, in], sorted by group with `counts` [groups] rows each, to [N, out]."""
+        out: Tensor = _AddRows.apply(grouped_matmul(x, self.weight, counts), self.bias, counts)  # type: ignore[no-untyped-call]
+        return out
+
+
+def grouped_layer_norm(x: Tensor, scale: Tensor, shift: Tensor, counts: Tensor) -> Tensor:
+    """Layer normalisation of rows [N, dim], sorted by group, with `scale` and `shift` [G, dim] of each group's own."""
+    parts, shape = torch.split(x, counts.tolist()), x.shape[-1:]
+    return torch.cat([F.layer_norm(part, shape, *own) for part, *own in zip(parts, scale, shift, strict=True)])
+
+
+class _AddRows(torch.autograd.Function):
+    """Adds row g of `bias` to the rows of group g, in place: gathering a row for each takes two more passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, counts: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        ctx.sizes, ctx.dtype = counts.tolist(), bias.dtype
+        for part, row in zip(torch.split(x, ctx.sizes), bias, strict=True):
+            part.add_(row)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        rows = [part.sum(0, dtype=ctx.dtype) for part in torch.split(grads[0], ctx.sizes)]
+        return grads[0], torch.stack(rows), None

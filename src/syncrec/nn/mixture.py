@@ -4,13 +4,13 @@ Source: model.md (M3)-(M6); Park et al. 2024, Fig. 2 (c-4), (c-5). Gates and tow
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from syncrec.nn.dropout import ByteDropout
-from syncrec.nn.grouped import GroupedLinear
+from syncrec.nn.dropout import PooledDropout
+from syncrec.nn.grouped import GroupedLinear, grouped_layer_norm
 from syncrec.nn.packed import CausalTransformer
 
 __all__ = ["ExpertMixture", "Mixing", "TaskGates", "TaskTowers"]
@@ -72,11 +72,10 @@ class ExpertMixture(nn.Module):
             the mixture h, float [rows, length, dim], and the gates' weights, float [rows, length, K]; with `asked`
             [N, dim] and [N, K].
         """
-        here = embedding if asked is None else embedding.flatten(0, 1)[asked]
+        here = embedding if asked is None else embedding.flatten(0, 1).index_select(0, asked)
         weights = self._weights(here, tasks if asked is None else tasks.flatten()[asked], is_cross)
-        mixture = torch.zeros_like(here)
-        for index, output in self._outputs(embedding, mask, is_cross, asked):
-            mixture = torch.addcmul(mixture, weights[..., index, None].to(output.dtype), output.to(mixture.dtype))
+        read, outputs = zip(*self._outputs(embedding, mask, is_cross, asked), strict=True)
+        mixture: Tensor = _WeightedSum.apply(weights, read, *outputs)  # type: ignore[no-untyped-call]
         return mixture, weights
 
     def _weights(self, embedding: Tensor, tasks: Tensor, is_cross: bool) -> Tensor:
@@ -103,28 +102,50 @@ class ExpertMixture(nn.Module):
                 yield index, output
 
 
+class _WeightedSum(torch.autograd.Function):
+    """sum_k weights[..., read[k]] outputs[k], float32; one pass an output forward, and backward what is needed."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, read: tuple[int, ...], *outputs: Tensor) -> Tensor:
+        ctx.read = read
+        ctx.save_for_backward(weights, *outputs)
+        out = torch.zeros_like(outputs[0], dtype=weights.dtype)
+        for place, output in zip(read, outputs, strict=True):
+            out.addcmul_(weights[..., place, None], output.to(out.dtype))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        weights, *outputs = ctx.saved_tensors
+        weights_grad = torch.zeros_like(weights)
+        outputs_grad: list[Tensor | None] = []
+        for number, (place, output) in enumerate(zip(ctx.read, outputs, strict=True)):
+            weights_grad[..., place] = (grads[0] * output).sum(-1)
+            is_needed = ctx.needs_input_grad[2 + number]
+            outputs_grad.append((grads[0] * weights[..., place, None]).to(output.dtype) if is_needed else None)
+        return weights_grad, None, *outputs_grad
+
+
 class TaskTowers(nn.Module):
     """One tower a task: y = LayerNorm(h + feed-forward(h)), each task with its own parameters (M6)."""
 
-    def __init__(self, num_tasks: int, dim: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(self, num_tasks: int, dim: int, hidden_dim: int, dropout: PooledDropout) -> None:
         super().__init__()
         self.inner = GroupedLinear(num_tasks, dim, hidden_dim)
         self.outer = GroupedLinear(num_tasks, hidden_dim, dim)
         self.scale = nn.Parameter(torch.ones(num_tasks, dim))
         self.shift = nn.Parameter(torch.zeros(num_tasks, dim))
-        self.dropout = ByteDropout(dropout)
+        self.dropout = dropout
 
     def forward(self, h: Tensor, counts: Tensor) -> Tensor:
         """Map [N, dim], sorted by task with `counts` [tasks] rows each, to [N, dim]."""
-        tasks = torch.repeat_interleave(torch.arange(len(counts), device=h.device), counts, output_size=len(h))
-        hidden = self.dropout(nn.functional.gelu(self.inner(h, counts, tasks)))
-        out = h + self.dropout(self.outer(hidden, counts, tasks))
-        normalised = nn.functional.layer_norm(out.float(), out.shape[-1:])
-        return normalised * self.scale[tasks] + self.shift[tasks]
+        hidden = self.dropout(nn.functional.gelu(self.inner(h, counts)))
+        out = self.dropout.add(h, self.outer(hidden, counts))
+        return grouped_layer_norm(out.float(), self.scale, self.shift, counts)
 
 
 def make_experts(
-    count: int, dim: int, num_layers: int, num_heads: int, hidden_dim: int, dropout: float
+    count: int, dim: int, num_layers: int, num_heads: int, hidden_dim: int, dropout: PooledDropout
 ) -> nn.ModuleList:
     """K Transformers, each with its own parameters (M3)."""
     return nn.ModuleList(CausalTransformer(dim, num_layers, num_heads, hidden_dim, dropout) for _ in range(count))

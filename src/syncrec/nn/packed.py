@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syncrec.nn.dropout import ByteDropout
+from syncrec.nn.attention import attention, packed_attention
+from syncrec.nn.dropout import PooledDropout
 
 __all__ = ["CausalTransformer", "block_causal_mask"]
 
@@ -27,7 +28,7 @@ def block_causal_mask(segments: Tensor) -> Tensor:
 
 
 class _Block(nn.Module):
-    def __init__(self, dim: int, num_heads: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, hidden_dim: int, dropout: PooledDropout) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(dim)
@@ -36,23 +37,19 @@ class _Block(nn.Module):
         self.feedforward_norm = nn.LayerNorm(dim)
         self.feedforward_in = nn.Linear(dim, hidden_dim)
         self.feedforward_out = nn.Linear(hidden_dim, dim)
-        self.dropout = ByteDropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, mask: Tensor, asked: Tensor | None = None) -> Tensor:
         normed = self.attention_norm(x)
         if asked is None:
-            x = x + self.dropout(self._attend(normed, mask))
+            x = self.dropout.add(x, self._attend(normed, mask))
         else:
-            x = x.flatten(0, 1)[asked] + self.dropout(self._attend_at(normed, mask, asked))
+            x = self.dropout.add(x.flatten(0, 1)[asked], self._attend_at(normed, mask, asked))
         hidden = self.dropout(F.gelu(self.feedforward_in(self.feedforward_norm(x))))
-        return x + self.dropout(self.feedforward_out(hidden))
+        return self.dropout.add(x, self.feedforward_out(hidden))
 
     def _attend(self, x: Tensor, mask: Tensor) -> Tensor:
-        rows, length, dim = x.shape
-        shape = (rows, length, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = self.query_key_value(x).view(shape).permute(2, 0, 3, 1, 4)
-        read = _attention(query, key, value, mask)
-        return self.attention_out(read.transpose(1, 2).reshape(rows, length, dim))
+        return self.attention_out(packed_attention(self.query_key_value(x), mask, self.num_heads))
 
     def _attend_at(self, x: Tensor, mask: Tensor, asked: Tensor) -> Tensor:
         """What the slots `asked` [N] read, [N, dim]: keys and values of all slots, queries of those alone."""
@@ -63,21 +60,13 @@ class _Block(nn.Module):
         pairs = F.linear(x, weight[dim:], bias[dim:]).view(*x.shape[:2], 2, *heads)[rows]
         key, value = pairs.permute(2, 0, 3, 1, 4)
         readable = mask[rows, :, (asked % length)].unsqueeze(2)
-        return self.attention_out(_attention(query.unsqueeze(2), key, value, readable).reshape(-1, dim))
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Scaled dot-product attention; on the CPU always in float32, where bfloat16 has a backward six times as slow."""
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask.to(query.dtype))
-    with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask.float())
+        return self.attention_out(attention(query.unsqueeze(2), key, value, readable).reshape(-1, dim))
 
 
 class CausalTransformer(nn.Module):
     """Causal Transformer encoder over packed rows: one sequential expert (M3)."""
 
-    def __init__(self, dim: int, num_layers: int, num_heads: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_layers: int, num_heads: int, hidden_dim: int, dropout: PooledDropout) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_Block(dim, num_heads, hidden_dim, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
