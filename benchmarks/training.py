@@ -161,6 +161,22 @@ def main_cases() -> list[Measurement]:
     return rows
 
 
+def peer_cases() -> list[Measurement]:
+    """What a peer's SASRec stands beside, alone."""
+    return [measure("SASRec, full softmax", movielens_shape(1), base_config("model.name=sasrec"), torch.float32)]
+
+
+def catalogue_cases() -> list[Measurement]:
+    """Full softmax over a million items: 16 users a step; `peak_mib` holds the table, its gradient and its moments."""
+    rows = []
+    lengths = skewed_lengths(943, 106, 737, np.random.default_rng(0))
+    for items in (100_000, 1_000_000):
+        config = base_config("model.num_experts=5", "model.num_cross_experts=2", "training.batch_size=16")
+        dataset = make_dataset(lengths, [items // 5] * 5)
+        rows.append(measure(f"{items:,} items, full softmax", dataset, config, torch.float32, 2))
+    return rows
+
+
 def padding_cases() -> list[Measurement]:
     """Cost of a real target when histories are all full and when they average a third of T."""
     config = base_config("model.num_experts=5", "model.num_cross_experts=2")
@@ -196,15 +212,23 @@ def growth_cases() -> list[Measurement]:
     return rows
 
 
+CASES = {
+    "main": main_cases,
+    "peer": peer_cases,
+    "padding": padding_cases,
+    "growth": growth_cases,
+    "catalogue": catalogue_cases,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=["main", "padding", "growth"], default="main")
+    parser.add_argument("--case", choices=list(CASES), default="main")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    cases = {"main": main_cases, "padding": padding_cases, "growth": growth_cases}
-    rows = cases[options.case]()
+    rows = CASES[options.case]()
     names = list(asdict(rows[0]))
     print("| " + " | ".join(names) + " |\n|" + " --- |" * len(names))
     for row in rows:

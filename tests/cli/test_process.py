@@ -32,13 +32,29 @@ def undisturbed(place):
 
 
 class TestProcess:
-    def test_help_imports_no_torch(self):
+    @pytest.mark.parametrize(
+        ("command", "needed"), [([], set()), (["train"], set()), (["prepare"], {"pydantic", "syncrec.config"})]
+    )
+    def test_help_loads_nothing_heavy(self, command, needed):
+        heavy = {"torch", "polars", "numpy", "scipy", "pydantic", "syncrec.config"}
         code = (
-            "import sys; from syncrec.cli import main; main(['--help']); main(['train', '--help'])\n"
-            "sys.exit(bool({'torch', 'polars', 'scipy'} & set(sys.modules)))"
+            f"import sys; from syncrec.cli import main; code = main([*{command}, '--help'])\n"
+            f"print(code, *({heavy} & set(sys.modules)), file=sys.stderr)"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert set(done.stderr.split()) == {"0", *needed}
+
+    @pytest.mark.parametrize("start", [["-m", "syncrec"], ["-c", "from syncrec.cli import entry_point; entry_point()"]])
+    @pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+    @pytest.mark.parametrize(("command", "loaded"), [("--help", "cyclopts"), ("keys", "pydantic")])
+    def test_a_signal_while_modules_are_loaded_is_one_line(self, tmp_path, start, kind, command, loaded):
+        stop = f"import os, signal, time\nos.kill(os.getpid(), signal.{kind})\ntime.sleep(60)\n"
+        (tmp_path / f"{loaded}.py").write_text(stop)
+        environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, *start, command], capture_output=True, text=True, check=False, env=environment
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "syncrec: stopped\n")
 
     def test_the_module_gives_exit_code_and_one_line(self):
         process = shell("prepare", "nowhere.csv", "--out", "data")

@@ -1,8 +1,12 @@
 """Commands, options and help: a promise to whoever scripts them."""
 
+import inspect
 import re
 
 import pytest
+
+import syncrec.cli
+from syncrec.cli import app
 
 # Options are a promise: whoever changes one changes this list and the changelog.
 OPTIONS = {
@@ -32,6 +36,18 @@ class TestSurface:
         monkeypatch.setenv("COLUMNS", "200")
         out = call("--help")[1]
         assert {line.split()[0] for line in parameters(out)} - {"--help", "--version"} == set(OPTIONS)
+
+    @pytest.mark.parametrize("command", OPTIONS)
+    def test_the_list_says_of_a_command_what_its_docstring_says(self, call, command, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        lines = parameters(call("--help")[1])
+        summary = inspect.getdoc(app[command].default_command).partition("\n\n")[0]
+        assert f"{command} {' '.join(summary.split())}" in [" ".join(line.split()) for line in lines]
+
+    def test_the_package_hands_out_what_it_promises_and_nothing_else(self):
+        assert all(getattr(syncrec.cli, name) is not None for name in syncrec.cli.__all__)
+        with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+            _ = syncrec.cli.nothing
 
     def test_models_and_keys_are_one_line_each_in_a_pipe(self, call):
         assert [line.split()[0] for line in call("models")[1].splitlines()] == ["syncrec", "sasrec"]

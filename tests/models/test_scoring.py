@@ -25,6 +25,14 @@ def test_vectors_of_all_queries_equal_those_asked_one_by_one(tiny_dataset, batch
     assert not any(v.requires_grad for v in (vectors.items, *vectors.queries.values()))
 
 
+@pytest.mark.parametrize("score", ["dot", "cosine"])
+def test_either_kind_of_score_can_be_ranked(tiny_dataset, score):
+    model = small_model(Catalogue.of(tiny_dataset), score=score)
+    vectors = answer_vectors(model, tiny_dataset, tiny_dataset.queries("test"))
+    found = VectorScorer(vectors.queries["cross"], vectors.items).scores(np.asarray([2, 0]), 1, 9)
+    torch.testing.assert_close(torch.tensor(found), vectors.queries["cross"][[2, 0]] @ vectors.items[1:9].T)
+
+
 def test_fused_vectors_by_hand():
     queries = {"cross": torch.tensor([[1.0, 0.0], [1.0, 0.0]]), "single": torch.tensor([[0.0, 1.0], [0.0, 2.0]])}
     found = fuse(queries, [0.25, 1.0], np.asarray([0, 1]))

@@ -33,7 +33,7 @@ def test_attention_equals_torch_with_a_plain_triangle():
     torch.manual_seed(0)
     encoder = CausalTransformer(dim=8, num_layers=1, num_heads=2, hidden_dim=16, dropout=PooledDropout(0.0))
     block = encoder.blocks[0]
-    theirs = torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True, norm_first=True)
+    theirs = torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0, "relu", batch_first=True, norm_first=True)
     with torch.no_grad():
         theirs.self_attn.in_proj_weight.copy_(block.query_key_value.weight)
         theirs.self_attn.in_proj_bias.copy_(block.query_key_value.bias)

@@ -14,8 +14,8 @@ def layer_norm(x, scale, shift):
     return centred / torch.sqrt((centred**2).mean() + 1e-5) * scale + shift
 
 
-def gelu(x):
-    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+def relu(x):
+    return torch.where(x > 0, x, torch.zeros_like(x))
 
 
 def linear(part, x):
@@ -81,7 +81,7 @@ class ReferenceNetwork:
             after = []
             for x in sequence:
                 hidden = layer_norm(x, block.feedforward_norm.weight, block.feedforward_norm.bias)
-                after.append(x + linear(block.feedforward_out, gelu(linear(block.feedforward_in, hidden))))
+                after.append(x + linear(block.feedforward_out, relu(linear(block.feedforward_in, hidden))))
             sequence = after
         return [layer_norm(x, expert.norm.weight, expert.norm.bias) for x in sequence]
 
@@ -112,7 +112,7 @@ class ReferenceNetwork:
     def tower(self, task, h):
         """y of (M6)."""
         towers = self.model.towers
-        hidden = gelu(h @ towers.inner.weight[task] + towers.inner.bias[task])
+        hidden = relu(h @ towers.inner.weight[task] + towers.inner.bias[task])
         out = h + hidden @ towers.outer.weight[task] + towers.outer.bias[task]
         return layer_norm(out, towers.scale[task], towers.shift[task])
 

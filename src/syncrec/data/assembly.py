@@ -62,6 +62,8 @@ def drop_gaps(log: Log, work: Path, report: Callable[[str], None]) -> Log:
     domain_present = np.bincount(log.ids.domain_of_item[item_present], minlength=len(log.ids.domains)) > 0
     for name in (n for n, present in zip(log.ids.domains, domain_present, strict=True) if not present):
         report(f"note: domain {name!r} has no events left and is not in the dataset")
+    if user_present.all() and item_present.all():
+        return log
     user_map, item_map, domain_map = map(_places, (user_present, item_present, domain_present))
     chunks = (Events(user_map[c.users], item_map[c.items], c.times) for c in log.events.chunks())
     ids = Vocabulary(

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK_EVENTS", "EventWriter", "Events", "empty_column", "tally", "write_events"]
+__all__ = ["CHUNK_EVENTS", "NUM_THREADS", "EventWriter", "Events", "empty_column", "tally", "write_events"]
 
 CHUNK_EVENTS = 1 << 22
+NUM_THREADS = 2  # of passes over columns: numpy leaves the interpreter free for most of one, and memory sets the pace
 
 _COLUMNS = {"users": np.uint32, "items": np.uint32, "times": np.int64}
 
@@ -33,10 +34,10 @@ class Events:
         """The events at a slice (views), an index array or a mask (copies)."""
         return Events(self.users[which], self.items[which], self.times[which])
 
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """(start, stop) of consecutive chunks of at most `CHUNK_EVENTS` events."""
-        for start in range(0, len(self), CHUNK_EVENTS):
-            yield start, min(start + CHUNK_EVENTS, len(self))
+    def spans(self, size: int = CHUNK_EVENTS) -> Iterator[tuple[int, int]]:
+        """(start, stop) of consecutive chunks of at most `size` events."""
+        for start in range(0, len(self), size):
+            yield start, min(start + size, len(self))
 
     def chunks(self) -> Iterator["Events"]:
         """The events in order, at most `CHUNK_EVENTS` at a time."""

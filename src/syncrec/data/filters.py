@@ -82,8 +82,9 @@ def apply_filters(
     limits = Limits(settings.min_user_interactions, settings.min_item_interactions, settings.min_user_domains)
     before, steps = count(events), []
     for name, keep in _filters(domain_of_item, settings, limits, work):
-        events, details = keep(events)
-        steps.append(FilterStep(name, before, count(events), details))
+        kept, details = keep(events)
+        steps.append(FilterStep(name, before, before if kept is events else count(kept), details))
+        events = kept
         report(str(steps[-1]))
         if not len(events):
             raise DataError(f"nothing is left by the {steps[-1]}; lower its limits")

@@ -32,6 +32,9 @@ class _State:
     domain_of_item: npt.NDArray[np.int64] | None
 
     def remaining(self, events: Events) -> Iterator[Events]:
+        if self.users.all() and self.items.all():
+            yield from events.chunks()
+            return
         for chunk in events.chunks():
             mask = self.users[chunk.users] & self.items[chunk.items]
             yield chunk if mask.all() else chunk[mask]

@@ -4,13 +4,16 @@ Two passes: the first deals events out to buckets of neighbouring users, small e
 second sorts each bucket by user and time. Both are stable: events of a user with equal times keep the input's order.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from syncrec.data.events import Events, empty_column
+from syncrec.data.events import NUM_THREADS, Events, empty_column
 from syncrec.rng import numpy_generator
 
 __all__ = ["BUCKET_EVENTS", "sort_events", "stable_order"]
@@ -39,8 +42,9 @@ def sort_events(
     bucket_of_user = offsets[:-1] // BUCKET_EVENTS
     starts = offsets[np.searchsorted(bucket_of_user, np.arange(bucket_of_user.max(initial=0) + 2))]
     _deal(events, user_ranks, item_ranks, bucket_of_user, starts, dealt)
-    for bucket, (start, stop) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
-        _sort_bucket(dealt[start:stop], shuffle_seed, bucket)
+    buckets = [dealt[start:stop] for start, stop in itertools.pairwise(starts.tolist())]
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        list(pool.map(_sort_bucket, buckets, itertools.repeat(shuffle_seed), itertools.count()))
     return dealt
 
 
@@ -75,14 +79,24 @@ def _deal(
 ) -> None:
     """Copy each event behind those already in its bucket; bucket b begins at `starts[b]` of `dealt`."""
     next_place = starts[:-1].tolist()
-    for chunk in events.chunks():
-        users = user_ranks[chunk.users]
-        for bucket, which in _runs(bucket_of_user[users]):
-            place = slice(next_place[bucket], next_place[bucket] + len(which))
-            dealt.users[place] = users[which]
-            dealt.items[place] = item_ranks[chunk.items[which]]
-            dealt.times[place] = chunk.times[which]
-            next_place[bucket] = place.stop
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for chunk in events.chunks():
+            users = user_ranks[chunk.users]
+            runs = [(next_place[bucket], which) for bucket, which in _runs(bucket_of_user[users])]
+            for start, which in runs:
+                next_place[int(bucket_of_user[users[which[0]]])] = start + len(which)
+            times = pool.submit(_write_runs, dealt.times, chunk.times, runs)
+            _write_runs(dealt.users, users, runs)
+            _write_runs(dealt.items, item_ranks[chunk.items], runs)
+            times.result()
+
+
+def _write_runs(
+    column: npt.NDArray[Any], values: npt.NDArray[Any], runs: Sequence[tuple[int, npt.NDArray[np.int64]]]
+) -> None:
+    """Copy the `values` of each run, one behind another, to `column` from the run's place on."""
+    for start, which in runs:
+        column[start : start + len(which)] = values[which]
 
 
 def _runs(numbers: _Offsets) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:

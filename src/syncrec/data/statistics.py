@@ -1,18 +1,20 @@
 """What a prepared dataset looks like in numbers, for its manifest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from syncrec.data.events import Events
+from syncrec.data.events import NUM_THREADS, Events
 from syncrec.data.splits import Cuts
 
 __all__ = ["Overview", "describe", "domain_counts", "overview", "tied_share"]
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_SPAN = 1 << 20
 _PARTS = ("train", "validation", "test")
 
 
@@ -32,32 +34,41 @@ class Overview:
 
 
 def overview(events: Events, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], num_domains: int) -> Overview:
-    """Count `events`, which are sorted by user and split by `cuts`; two passes in chunks."""
+    """Count `events`, which are sorted by user and split by `cuts`; one pass in chunks."""
     user_events = np.zeros((len(cuts.train_end), num_domains), dtype=np.int32)
     part_events = np.zeros((num_domains, len(_PARTS)), dtype=np.int64)
     item_counts = np.zeros(len(domain_of_item), dtype=np.int64)
-    for chunk, parts in _parts(events, cuts):
-        domains = domain_of_item[chunk.items]
+
+    def count(span: tuple[int, int]) -> tuple[int, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        chunk = events[span[0] : span[1]]
+        parts, domains = _parts(chunk.users, np.arange(*span), cuts), domain_of_item[chunk.items]
         first, last = int(chunk.users[0]), int(chunk.users[-1]) + 1
         cells = (chunk.users - np.uint32(first)).astype(np.int64) * num_domains + domains
-        counted = np.bincount(cells, minlength=(last - first) * num_domains)
-        user_events[first:last] += counted.reshape(-1, num_domains).astype(np.int32)
-        part_events += np.bincount(domains * len(_PARTS) + parts, minlength=part_events.size).reshape(part_events.shape)
-        item_counts += np.bincount(chunk.items[parts == 0], minlength=len(item_counts))
-    cold_targets = np.zeros(num_domains, dtype=np.int64)
-    for chunk, parts in _parts(events, cuts):
-        targets = chunk.items[parts == _PARTS.index("test")]
-        cold = targets[item_counts[targets] == 0]
-        cold_targets += np.bincount(domain_of_item[cold], minlength=num_domains)
+        of_users = np.bincount(cells, minlength=(last - first) * num_domains).astype(np.int32)
+        of_parts = np.bincount(domains * len(_PARTS) + parts, minlength=part_events.size)
+        return first, of_users, of_parts, np.bincount(chunk.items[parts == 0], minlength=len(item_counts))
+
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for first, of_users, of_parts, of_items in pool.map(count, events.spans(_SPAN)):
+            rows = of_users.reshape(-1, num_domains)
+            user_events[first : first + len(rows)] += rows
+            part_events += of_parts.reshape(part_events.shape)
+            item_counts += of_items
+    targets = events.items[_test_places(cuts, user_events.sum(axis=1).cumsum())]
+    cold_targets = np.bincount(domain_of_item[targets[item_counts[targets] == 0]], minlength=num_domains)
     return Overview(user_events, part_events, item_counts, cold_targets)
 
 
-def _parts(events: Events, cuts: Cuts) -> Iterator[tuple[Events, npt.NDArray[np.int64]]]:
-    """Each chunk of events with the part (0 training, 1 validation, 2 test) of each event."""
-    for start, stop in events.spans():
-        chunk, places = events[start:stop], np.arange(start, stop)
-        in_validation = (places >= cuts.train_end[chunk.users]).astype(np.int64)
-        yield chunk, in_validation + (places >= cuts.validation_end[chunk.users])
+def _test_places(cuts: Cuts, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The places of all test events, given where each user's events end."""
+    lengths = ends - cuts.validation_end
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(cuts.validation_end - before, lengths) + np.arange(lengths.sum())
+
+
+def _parts(users: npt.NDArray[np.uint32], places: npt.NDArray[np.int64], cuts: Cuts) -> npt.NDArray[np.int64]:
+    """The part (0 training, 1 validation, 2 test) of the events of `users` at `places`."""
+    return (places >= cuts.train_end[users]).astype(np.int64) + (places >= cuts.validation_end[users])
 
 
 def tied_share(events: Events) -> float:

@@ -16,7 +16,15 @@ from syncrec.data.packing import BatchPacker, PackedBatch, query_batches
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
 
-__all__ = ["AnswerVectors", "PopularityScorer", "VectorScorer", "answer_vectors", "encode_packed", "fuse"]
+__all__ = [
+    "AnswerVectors",
+    "PopularityScorer",
+    "VectorScorer",
+    "all_item_vectors",
+    "answer_vectors",
+    "encode_packed",
+    "fuse",
+]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -51,9 +59,16 @@ def answer_vectors(model: SequentialModel, dataset: Dataset, queries: Queries, b
         places = torch.as_tensor(numbers, device=device)
         for name, encoded in encode_packed(model, packed).items():
             vectors[name][places] = encoded
-    with torch.no_grad():
-        items = model.item_vectors().float()
-    return AnswerVectors(vectors, items)
+    return AnswerVectors(vectors, all_item_vectors(model))
+
+
+@torch.no_grad()
+def all_item_vectors(model: SequentialModel) -> Tensor:
+    """Vectors of all items, float32 [I, dim], cut off from the model's gradient.
+
+    Not being recorded is not enough: dot scores take a view of the table, and a view of that view asks for gradients.
+    """
+    return model.item_vectors().float().detach()
 
 
 def fuse(queries: Mapping[str, Tensor], weights: Iterable[float], domains: Ints) -> Tensor:

@@ -139,7 +139,7 @@ class TaskTowers(nn.Module):
 
     def forward(self, h: Tensor, counts: Tensor) -> Tensor:
         """Map [N, dim], sorted by task with `counts` [tasks] rows each, to [N, dim]."""
-        hidden = self.dropout(nn.functional.gelu(self.inner(h, counts)))
+        hidden = self.dropout(nn.functional.relu(self.inner(h, counts)))
         out = self.dropout.add(h, self.outer(hidden, counts))
         return grouped_layer_norm(out.float(), self.scale, self.shift, counts)
 

@@ -45,7 +45,7 @@ class _Block(nn.Module):
             x = self.dropout.add(x, self._attend(normed, mask))
         else:
             x = self.dropout.add(x.flatten(0, 1)[asked], self._attend_at(normed, mask, asked))
-        hidden = self.dropout(F.gelu(self.feedforward_in(self.feedforward_norm(x))))
+        hidden = self.dropout(F.relu(self.feedforward_in(self.feedforward_norm(x))))
         return self.dropout.add(x, self.feedforward_out(hidden))
 
     def _attend(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import BatchPacker, history_batch
 from syncrec.errors import ConfigError
-from syncrec.models.scoring import encode_packed, fuse
+from syncrec.models.scoring import all_item_vectors, encode_packed, fuse
 from syncrec.runs import TrainedModel
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Recommender:
         self._model = trained.model
         self._fusion = trained.fusion_weights
         self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.answer_names)
-        with torch.no_grad():
-            self._items = trained.model.item_vectors().float()
+        self._items = all_item_vectors(trained.model)
 
     def for_history(
         self,

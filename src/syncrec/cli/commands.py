@@ -1,0 +1,69 @@
+"""Which commands there are, and how a call of one ends."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from syncrec.cli.text import UsageError, fail
+from syncrec.errors import ConfigError, SyncrecError
+
+__all__ = ["app", "run"]
+
+app = App(
+    name="syncrec",
+    help="One sequential recommender for all services of a company, without any service losing by it.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
+)
+
+# Command, which is also its function's name; the file of this folder it is in, loaded when it is used; its docstring,
+# again, because a list of commands must not load them all.
+_COMMANDS = [
+    ("prepare", "prepare", "Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."),
+    ("train", "train", "Train a model; stops cleanly on Ctrl-C and continues with --resume."),
+    ("evaluate", "evaluate", "Rank every target in every answer; tables by domain, and which domain gains or loses."),
+    ("recommend", "recommend", "The best k items of a domain: for one user, for a history, or for every user."),
+    ("demo", "demo", "Prepare, train, evaluate and recommend, in minutes."),
+    ("doctor", "information", "Versions, device, threads, and whether the installation works."),
+    ("models", "information", "The models that can be trained."),
+    ("keys", "information", "Every key of a configuration file, its default and its meaning."),
+]
+for _name, _file, _summary in _COMMANDS:
+    app.command(f"syncrec.cli.{_file}:{_name}", name=_name, help=_summary)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run a command, of `sys.argv` where there are no `arguments`; gives the exit code. Ctrl-C goes through."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        command = " ".join(["syncrec", *(error.command_chain or ())])
+        return fail(f"{_usage_fault(error)}  (see {command} --help)", 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return fail(f"{error.filename or 'the system says'}: {error.strerror or error}", 1)
+    except SyncrecError as error:
+        return fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    return 0
+
+
+def _usage_fault(error: CycloptsError) -> str:
+    """What was wrong; of settings that pydantic refused, every fault at once."""
+    from pydantic import ValidationError
+
+    if isinstance(error.__cause__, ValidationError):
+        from syncrec.config import PrepareConfig, parse_settings
+
+        values = {str(fault["loc"][0]): fault["input"] for fault in error.__cause__.errors() if fault["loc"]}
+        try:
+            parse_settings(PrepareConfig, values, "options")
+        except ConfigError as fault:
+            return str(fault)
+    return str(error)

@@ -1,0 +1,35 @@
+"""The command `evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from syncrec.cli.text import console
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    run: Annotated[Path, Parameter(help="a trained run")],
+    /,
+    *,
+    split: Annotated[Literal["test", "validation"], Parameter(help="what to predict")] = "test",
+    protocol: Annotated[str, Parameter(help="full, sampled-999 or sampled-100")] = "full",
+    seed: Annotated[int, Parameter(help="of the draw of negatives")] = 0,
+    dataset: Annotated[Path | None, Parameter(help="the dataset, if it was moved")] = None,
+    json_file: Annotated[Path | None, Parameter(name="--json", help="write the result here as well")] = None,
+) -> None:
+    """Rank every target in every answer; tables by domain, and which domain gains or loses."""
+    from syncrec.evaluation import save_result
+    from syncrec.pipeline import evaluate_popularity, open_run
+    from syncrec.reports.summary import evaluation_tables
+
+    opened = open_run(run, dataset)
+    result = opened.evaluate(split, protocol, seed)
+    floor = evaluate_popularity(opened.dataset, split, protocol, seed)
+    for table in evaluation_tables(result, floor):
+        console().print(table.to_rich(), "")
+    if json_file:
+        save_result(json_file, result)
+        print(f"result: {json_file}")

@@ -1,0 +1,48 @@
+"""What commands share to speak with their user."""
+
+import sys
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from syncrec.errors import SyncrecError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["UsageError", "console", "fail", "print_columns", "say"]
+
+
+class UsageError(SyncrecError):
+    """Arguments that do not go together, or that cannot be read."""
+
+
+def fail(message: str, code: int) -> int:
+    """Print `message` as one line on stderr; gives the exit code `code` back."""
+    print(f"syncrec: {' '.join(message.splitlines())}", file=sys.stderr)
+    return code
+
+
+def say(line: str) -> None:
+    """Print what is no result: to stderr."""
+    print(line, file=sys.stderr)
+
+
+def console() -> "Console":
+    """Wide enough for every table; lines for a file or a pipe have no limit that depends on the terminal."""
+    from rich.console import Console
+
+    found = Console()
+    return Console(width=max(80, found.width) if found.is_terminal else 140)
+
+
+def print_columns(rows: Iterable[tuple[str, ...]]) -> None:
+    """Aligned columns; on a terminal the last one is wrapped, in a file or a pipe each row is one line."""
+    import shutil
+
+    table = list(rows)
+    widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for row in table:
+        head = "".join(cell.ljust(width + 2) for cell, width in zip(row[:-1], widths, strict=True))
+        print(textwrap.fill(row[-1], max(room, len(head) + 24), initial_indent=head, subsequent_indent=" " * len(head)))

@@ -1,0 +1,39 @@
+"""The command `train`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+__all__ = ["train"]
+
+
+def train(
+    dataset: Annotated[Path, Parameter(help="a prepared dataset")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="directory of the run")],
+    model: Annotated[str | None, Parameter(help="a model of `syncrec models`")] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file of settings; keys: `syncrec keys`")] = None,
+    settings: Annotated[
+        list[str] | None, Parameter(name="--set", help="section.key=value, over the file; repeatable")
+    ] = None,
+    resume: Annotated[bool, Parameter(help="continue from the last checkpoint")] = False,
+    track: Annotated[
+        list[Literal["tensorboard", "mlflow"]] | None, Parameter(help="also log there; repeatable")
+    ] = None,
+) -> None:
+    """Train a model; stops cleanly on Ctrl-C and continues with --resume."""
+    from syncrec.pipeline import train as train_model
+
+    try:
+        run = train_model(
+            dataset, out, model=model, config=config, settings=settings or [], resume=resume, track=track or []
+        )
+    except KeyboardInterrupt:
+        saved = "what was trained is saved; continue with the same command and --resume"
+        raise KeyboardInterrupt(saved) from None
+    if run.trained.fusion_weights is not None:
+        weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
+        print("weight of the single answer: " + ", ".join(f"{domain} {weight:g}" for domain, weight in weights))
+    print(f"run: {run.path}  (best epoch {run.trained.epoch + 1})")
