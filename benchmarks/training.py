@@ -53,7 +53,7 @@ class Step:
         self.config, self.precision = config, precision
         self.model, self.objective = make_learner(config, catalogue, np.asarray(dataset.item_counts))
         self.optimizer = make_optimizer([self.model, self.objective], config.training)
-        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.answer_names)
+        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
 
     def batches(self, dataset: Dataset) -> list[PackedBatch]:
         users = training_users(dataset)

@@ -22,6 +22,7 @@ RANKS = [
     {"training", "evaluation"},
     {"reports", "serving", "validation"},
     {"pipeline", "demo", "doctor"},
+    {"experiments"},
     {"cli", "__main__"},
 ]
 RANK_OF = {place: rank for rank, places in enumerate(RANKS) for place in places}

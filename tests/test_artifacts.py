@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -137,3 +139,16 @@ def test_json_that_is_missing_or_damaged_names_what_it_was(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ArtifactError, match="a receipt is damaged"):
         artifacts.read_json(tmp_path / "a.json", "a receipt")
+
+
+def test_a_directory_belongs_to_one_process_at_a_time(tmp_path):
+    code = "import sys, time; from pathlib import Path; from syncrec.artifacts import exclusive\n"
+    code += "with exclusive(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "mine\n"
+    with pytest.raises(ArtifactError, match="another process is writing it"), artifacts.exclusive(tmp_path):
+        pass
+    other.kill()
+    other.wait()
+    with artifacts.exclusive(tmp_path), artifacts.exclusive(tmp_path / "else"):
+        pass

@@ -139,7 +139,7 @@ def test_links_and_paths_lead_to_files():
 
 def ranks():
     """Rank of each place of ARCHITECTURE.md's table, by the name it is imported under."""
-    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", section("ARCHITECTURE.md", "One direction"), flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", section("ARCHITECTURE.md", "One direction"), flags=re.MULTILINE)
     return {
         place.removesuffix(".py").rstrip("/"): int(rank) for rank, cell in rows for place in re.findall("`(.+?)`", cell)
     }

@@ -91,6 +91,40 @@ def test_repetitions_that_are_equal_change_nothing_but_noise():
     assert paired_bootstrap(same, seed=0).absolute == pytest.approx(paired_bootstrap(base, seed=0).absolute, abs=0.01)
 
 
+def test_independent_repetitions_are_resampled_on_each_side():
+    candidate = np.array([[1.0, 0.0], [0.5, 0.75], [0.25, 0.5]])
+    baseline = np.array([[0.5, 0.25], [0.75, 1.0]])
+    every = [
+        candidate[np.ix_(ours, units)].mean() - baseline[np.ix_(theirs, units)].mean()
+        for units in product(range(2), repeat=2)
+        for ours in product(range(3), repeat=3)
+        for theirs in product(range(2), repeat=2)
+    ]
+    sample = PairedSample(candidate, baseline, repetitions="independent")
+    found = paired_bootstrap(sample, seed=0, num_resamples=40_000, confidence=0.8).absolute
+    low, high = np.quantile(every, [0.1, 0.9], method="inverted_cdf")
+    assert found.estimate == pytest.approx(candidate.mean() - baseline.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.011)
+
+
+def test_repetitions_of_other_numbers_are_refused_where_they_are_paired():
+    values = {"candidate": np.ones((3, 4)), "baseline": np.ones((2, 4))}
+    with pytest.raises(ValueError, match=r"paired values of shapes \(3, 4\) and \(2, 4\)"):
+        PairedSample(**values)
+    sample = PairedSample(**values, repetitions="independent")
+    assert paired_bootstrap(sample, seed=0).absolute == (0, 0, 0)
+    assert paired_permutation_test(sample, seed=0) == 1
+    with pytest.raises(ValueError, match="paired values of shapes"):
+        PairedSample(np.ones((3, 4)), np.ones((3, 5)), repetitions="independent")
+
+
+def test_permutation_test_is_of_the_means_over_repetitions():
+    candidate, baseline = np.random.default_rng(0).random((3, 8)), np.random.default_rng(1).random((2, 8))
+    independent = PairedSample(candidate, baseline, repetitions="independent")
+    means = PairedSample(candidate.mean(axis=0), baseline.mean(axis=0))
+    assert paired_permutation_test(independent, seed=0) == paired_permutation_test(means, seed=0)
+
+
 def test_baseline_of_zero_gives_an_infinite_relative_difference_and_no_nan():
     found = paired_bootstrap(PairedSample(np.array([0.0, 1.0]), np.zeros(2)), seed=0, num_resamples=50)
     assert found.relative == (np.inf, 0, np.inf)

@@ -20,6 +20,7 @@ from syncrec.errors import ArtifactError
 
 __all__ = [
     "MANIFEST_NAME",
+    "exclusive",
     "file_checksum",
     "open_manifest",
     "read_json",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
+_LOCK_NAME = ".lock"
 
 
 @contextlib.contextmanager
@@ -58,6 +60,33 @@ def replaced_file(path: Path) -> Iterator[Path]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """While the block runs no other process gets `directory`; the lock ends with the process, however it ends.
+
+    Where the system has no such locks (Windows), nothing is locked.
+
+    Raises:
+        ArtifactError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with _clear_write_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / _LOCK_NAME).open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(
+                f"{directory}: another process is writing it; wait for its end, or choose another --out"
+            ) from None
+        yield
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "dump_toml",
     "load_config",
     "parse_settings",
+    "read_toml",
 ]
 
 _ROWS_FROM = 100_000
@@ -181,7 +182,7 @@ def load_config(
         ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once.
     """
     where = str(path) if path else "settings"
-    values = _read_toml(path) if path else {}
+    values = read_toml(path) if path else {}
     if not all(isinstance(entries, dict) for entries in values.values()):
         return parse_settings(Config, values, where)  # refuses it
     for section, entries in (extra or {}).items():
@@ -205,7 +206,12 @@ def parse_settings(schema: type[SectionT], values: Mapping[str, Any], where: str
         raise ConfigError(f"{faults} ({where})") from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: it is missing, or no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

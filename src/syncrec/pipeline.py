@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from syncrec.artifacts import exclusive
 from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
 from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
-from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
+from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, ViewName, training_batches, training_users
 from syncrec.errors import ConfigError, DataError
-from syncrec.evaluation import EvaluationResult, Provenance, evaluate, save_result, versions
+from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, save_result, versions
 from syncrec.losses.objective import make_learner
+from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer, answer_vectors
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LOG_NAME, RunDirectory, TrainedModel
@@ -30,7 +32,7 @@ from syncrec.validation import FUSION_GRID, answer_scorers, validate
 if TYPE_CHECKING:
     from syncrec.data.prepare import Source
 
-__all__ = ["Run", "evaluate_popularity", "open_run", "prepare", "train"]
+__all__ = ["Run", "evaluate_neighbours", "evaluate_popularity", "open_run", "prepare", "train"]
 
 
 class Run:
@@ -102,6 +104,18 @@ def evaluate_popularity(
     return evaluate(dataset.queries(split), dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
 
 
+def evaluate_neighbours(
+    dataset: Dataset, split: Split = "test", protocol: str = "full", seed: int = 0
+) -> EvaluationResult:
+    """Item-kNN: `cross` after the whole history, `single` after the history in the target's domain."""
+    queries, neighbours = dataset.queries(split), ItemNeighbours(dataset)
+    views: tuple[ViewName, ...] = ("cross", "single")
+    scorers: dict[str, Scorer] = {view: NeighbourScorer(dataset, queries, neighbours, view) for view in views}
+    config = {"num_neighbours": NUM_NEIGHBOURS, "decay": DECAY}
+    provenance = Provenance(model="item-knn", config=config, versions=versions())
+    return evaluate(queries, dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
+
+
 def open_run(path: str | Path, dataset: str | Path | None = None, device: str = "auto") -> Run:
     """A run that was trained before; `dataset` if it was moved since."""
     return Run(path, dataset, device)
@@ -165,7 +179,7 @@ def train(
 
     Raises:
         KeyboardInterrupt: a signal stopped it; the state was saved first.
-        SyncrecError: bad settings, a damaged checkpoint, a loss that is not finite.
+        SyncrecError: bad settings, a damaged checkpoint, a loss that is not finite, another process at work in `out`.
     """
     data, out = dataset if isinstance(dataset, Dataset) else Dataset(dataset), Path(out)
     wanted = _effective_config(config, model, settings)
@@ -174,8 +188,9 @@ def train(
         check_tracker(kind)
     session = _TrainingSession(data, wanted if begun is None else begun.config, out)
     directory = begun or RunDirectory.create(out, wanted, data)
-    if session.run(track, show_progress=show_progress):
-        return Run(directory.path, data.path)
+    with exclusive(directory.path):
+        if session.run(track, show_progress=show_progress):
+            return Run(directory.path, data.path)
     raise KeyboardInterrupt
 
 
@@ -229,7 +244,7 @@ class _TrainingSession:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.config.training.seed, "weights"))
             self.model, objective = make_learner(self.config, catalogue, np.asarray(data.item_counts))
-        self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.answer_names)
+        self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.views)
         self.trainer = Trainer(self.model, objective, self.config, path, domains=data.domains, device=device)
 
     def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:

@@ -7,7 +7,7 @@ independent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,24 +50,28 @@ class PairedDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class PairedSample:
-    """Values of the same Q units under two treatments, in S paired repetitions (seeds).
+    """Values of the same Q units under two treatments, in several repetitions (seeds) of each.
 
     `candidate` and `baseline` are [Q] or [S, Q]. `clusters` [Q] says which units belong together (users); without
     it each stands alone. `strata` [Q] are groups (domains) whose means weigh the same in the mean of all; without
-    it there is one group.
+    it there is one group. Repetition s of the candidate belongs to repetition s of the baseline, unless they are
+    `independent`: then their numbers may differ too. Units are paired in either case.
 
     Raises:
-        ValueError: the shapes differ, or there is no unit.
+        ValueError: the shapes differ in more than that, or there is no unit.
     """
 
     candidate: FloatArray
     baseline: FloatArray
     clusters: npt.NDArray[np.int64] | None = None
     strata: npt.NDArray[np.int64] | None = None
+    repetitions: Literal["paired", "independent"] = "paired"
 
     def __post_init__(self) -> None:
-        if self.candidate.shape != self.baseline.shape or not self.candidate.size:
-            raise ValueError(f"paired values of shapes {self.candidate.shape} and {self.baseline.shape}")
+        shapes = self.candidate.shape, self.baseline.shape
+        compared = shapes if self.repetitions == "paired" else [shape[-1:] for shape in shapes]
+        if compared[0] != compared[1] or not self.candidate.size or not self.baseline.size:
+            raise ValueError(f"paired values of shapes {shapes[0]} and {shapes[1]}")
 
     @property
     def cluster_numbers(self) -> npt.NDArray[np.int64]:
@@ -90,8 +94,9 @@ def paired_bootstrap(
     """Difference of the means with percentile bootstrap intervals over clusters and, at two levels, repetitions.
 
     Each resample draws clusters with replacement, the same ones for both treatments and all repetitions, and then
-    repetitions with replacement. A stratum that a resample misses is left out of its mean. With few repetitions
-    the interval is a little too narrow: S seeds show (S - 1) / S of the variance between seeds.
+    repetitions with replacement, the same ones for both treatments unless they are independent. A stratum that a
+    resample misses is left out of its mean. With few repetitions the interval is a little too narrow: S seeds show
+    (S - 1) / S of the variance between seeds.
 
     Source: Efron, Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; paired over topics as in
     Sakai (SIGIR 2006).
@@ -104,21 +109,32 @@ def paired_bootstrap(
     """
     generator = rng.numpy_generator(seed, "paired-bootstrap")
     sums, counts = _cluster_sums(sample)
-    num_clusters, _, num_repetitions, _ = sums.shape
+    num_clusters = len(counts)
     means = np.empty((num_resamples, 2))
     for resample in range(num_resamples):
-        weights = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
-        repetitions = generator.integers(num_repetitions, size=num_repetitions)
-        means[resample] = _weighted_means(sums, counts, weights.astype(np.float64))[:, repetitions].mean(axis=1)
-    own = _weighted_means(sums, counts, np.ones(num_clusters)).mean(axis=1)
+        drawn = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
+        weights = drawn.astype(np.float64)
+        picks = _drawn_repetitions(sample, generator)
+        means[resample] = [
+            _weighted_means(part, counts, weights)[p].mean() for part, p in zip(sums, picks, strict=True)
+        ]
+    own = np.array([_weighted_means(part, counts, np.ones(num_clusters)).mean() for part in sums])
     return PairedDifference(
         _percentile_interval(own[0] - own[1], means[:, 0] - means[:, 1], confidence),
         _percentile_interval(_relative(own[None])[0], _relative(means), confidence),
     )
 
 
-def _cluster_sums(sample: PairedSample) -> tuple[FloatArray, FloatArray]:
-    """Sums of candidate and baseline [clusters, 2, S, strata], and numbers of units [clusters, strata]."""
+def _drawn_repetitions(sample: PairedSample, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """Which repetitions of candidate and baseline a resample takes."""
+    sizes = [len(np.atleast_2d(values)) for values in (sample.candidate, sample.baseline)]
+    if sample.repetitions == "paired":
+        return [generator.integers(sizes[0], size=sizes[0])] * 2
+    return [generator.integers(size, size=size) for size in sizes]
+
+
+def _cluster_sums(sample: PairedSample) -> tuple[list[FloatArray], FloatArray]:
+    """Sums of candidate and of baseline, [clusters, S, strata] each, and numbers of units [clusters, strata]."""
     clusters, strata = sample.cluster_numbers, sample.stratum_numbers
     shape = (int(clusters.max()) + 1, int(strata.max()) + 1)
     cells = clusters * shape[1] + strata
@@ -130,11 +146,11 @@ def _cluster_sums(sample: PairedSample) -> tuple[FloatArray, FloatArray]:
         np.stack([cell_sums(row) for row in np.atleast_2d(values)], axis=1)
         for values in (sample.candidate, sample.baseline)
     ]
-    return np.stack(sums, axis=1), cell_sums(None)
+    return sums, cell_sums(None)
 
 
 def _weighted_means(sums: FloatArray, counts: FloatArray, weights: FloatArray) -> FloatArray:
-    """Means over strata of the means in each when cluster c counts `weights[c]` times, [2, S]."""
+    """Of each repetition the mean over strata of their means, cluster c counting `weights[c]` times, [S]."""
     totals = (weights @ sums.reshape(len(sums), -1)).reshape(sums.shape[1:])
     units = weights @ counts
     means: FloatArray = (totals[..., units > 0] / units[units > 0]).mean(axis=-1)
@@ -181,7 +197,8 @@ def paired_permutation_test(sample: PairedSample, *, seed: int, num_permutations
 def _cluster_shares(sample: PairedSample) -> FloatArray:
     """What each cluster adds to the difference of means, so that their sum is that difference, [clusters]."""
     sums, counts = _cluster_sums(sample)
-    shares: FloatArray = ((sums[:, 0] - sums[:, 1]).mean(axis=1) / counts.sum(axis=0)).mean(axis=1)
+    difference = sums[0].mean(axis=1) - sums[1].mean(axis=1)
+    shares: FloatArray = (difference / counts.sum(axis=0)).mean(axis=1)
     return shares
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import syncrec.cli
 from syncrec.cli import app
+from syncrec.models.registry import MODELS
 
 # Options are a promise: whoever changes one changes this list and the changelog.
 OPTIONS = {
@@ -15,7 +16,9 @@ OPTIONS = {
     """,
     "train": "--out --model --config --set --resume --track",
     "evaluate": "--split --protocol --seed --dataset --json",
+    "compare": "--metric --baseline --answer --json",
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
+    "benchmark": "--out --workers --report",
     "demo": "--data --out",
     "doctor": "",
     "models": "",
@@ -50,7 +53,7 @@ class TestSurface:
             _ = syncrec.cli.nothing
 
     def test_models_and_keys_are_one_line_each_in_a_pipe(self, call):
-        assert [line.split()[0] for line in call("models")[1].splitlines()] == ["syncrec", "sasrec"]
+        assert [line.split()[0] for line in call("models")[1].splitlines()] == list(MODELS)
         lines = call("keys")[1].splitlines()
         assert all(re.match(r"(model|loss|transfer|training)\.\w+ +\S.*  \S", line) for line in lines)
 

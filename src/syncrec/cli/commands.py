@@ -26,7 +26,13 @@ _COMMANDS = [
     ("prepare", "prepare", "Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."),
     ("train", "train", "Train a model; stops cleanly on Ctrl-C and continues with --resume."),
     ("evaluate", "evaluate", "Rank every target in every answer; tables by domain, and which domain gains or loses."),
+    ("compare", "compare", "Models over their training seeds: means, and differences to a baseline with intervals."),
     ("recommend", "recommend", "The best k items of a domain: for one user, for a history, or for every user."),
+    (
+        "benchmark",
+        "benchmark",
+        "Tune, train and compare a grid of models, seeds and datasets; continues where it stopped.",
+    ),
     ("demo", "demo", "Prepare, train, evaluate and recommend, in minutes."),
     ("doctor", "information", "Versions, device, threads, and whether the installation works."),
     ("models", "information", "The models that can be trained."),

@@ -7,6 +7,7 @@ from syncrec.evaluation.metrics import METRICS, Summary, all_metrics, metric_val
 from syncrec.evaluation.protocols import PROTOCOLS, EvaluationProtocol, find_protocol
 from syncrec.evaluation.ranking import Scorer
 from syncrec.evaluation.results import AnswerRanks, EvaluationResult, Provenance, load_result, save_result, versions
+from syncrec.evaluation.seeds import GroupComparison, compare_groups
 
 __all__ = [
     "FUSION_GRID",
@@ -18,12 +19,14 @@ __all__ = [
     "Difference",
     "EvaluationProtocol",
     "EvaluationResult",
+    "GroupComparison",
     "Provenance",
     "Scorer",
     "Summary",
     "all_metrics",
     "choose_fusion_weights",
     "compare",
+    "compare_groups",
     "evaluate",
     "find_protocol",
     "full_ranks",

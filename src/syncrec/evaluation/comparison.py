@@ -5,15 +5,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from syncrec.errors import ArtifactError
 from syncrec.evaluation.metrics import FloatArray, IntArray, check_metric
 from syncrec.evaluation.results import Estimate, EvaluationResult
 from syncrec.stats import Interval, PairedSample, holm_correction, paired_bootstrap, paired_permutation_test
 
-__all__ = ["Comparison", "Contestant", "Difference", "Verdict", "check_comparable", "compare"]
+__all__ = ["Comparison", "Contestant", "Difference", "Verdict", "check_comparable", "compare", "differences"]
 
 _SIGNIFICANCE = 0.05
+# What must agree, and what to do if it does not.
+_SAME = {
+    "dataset_checksum": "evaluate all on one prepared dataset",
+    "protocol": "evaluate all with the same --protocol",
+    "split": "evaluate all with the same --split",
+    "negatives_seed": "evaluate all with the same --seed, so that they meet the same negatives",
+}
 
 Verdict = Literal["gains", "neutral", "loses"]
 
@@ -105,11 +113,7 @@ def compare(
     check_comparable([*candidate.results, *baseline.results])
     first = candidate.results[0]
     values = _paired(candidate.values(metric, estimate), baseline.values(metric, estimate))
-    users = np.unique(first.users, return_inverse=True)[1]
-    present = np.unique(first.query_domains)
-    masks = [first.query_domains == number for number in present]
-    parts = [_difference(values[:, :, mask], users[mask], first.query_domains[mask], seed) for mask in masks]
-    corrected = holm_correction([part.p_value for part in parts])
+    domains, macro = differences(first, PairedSample(*values), seed=seed)
     return Comparison(
         candidate=candidate.name,
         baseline=baseline.name,
@@ -118,16 +122,40 @@ def compare(
         protocol=first.protocol,
         split=first.split,
         num_seeds=values.shape[1],
-        domains={
-            first.domains[number]: replace(part, p_value=p_value)
-            for number, part, p_value in zip(present, parts, corrected, strict=True)
-        },
-        macro=_difference(values, users, first.query_domains, seed),
+        domains=domains,
+        macro=macro,
     )
 
 
-def check_comparable(results: Sequence[EvaluationResult]) -> None:
+def differences(
+    queries: EvaluationResult, sample: PairedSample, *, seed: int
+) -> tuple[dict[str, Difference], Difference]:
+    """Candidate against baseline in each domain with queries, p-values corrected for their number, and in the mean.
+
+    Args:
+        queries: a result with the queries that the values of `sample` are of; its users and domains are taken.
+        sample: the values; its own clusters and strata are not looked at.
+        seed: of the resampling.
+    """
+    users = np.unique(queries.users, return_inverse=True)[1]
+    present = np.unique(queries.query_domains)
+    masks = [queries.query_domains == number for number in present]
+    parts = [_difference(_part(sample, users, queries.query_domains, mask), seed) for mask in masks]
+    corrected = holm_correction([part.p_value for part in parts])
+    domains = {
+        queries.domains[number]: replace(part, p_value=p_value)
+        for number, part, p_value in zip(present, parts, corrected, strict=True)
+    }
+    everything = np.ones(len(users), dtype=bool)
+    return domains, _difference(_part(sample, users, queries.query_domains, everything), seed)
+
+
+def check_comparable(results: Sequence[EvaluationResult], names: Sequence[str] = ()) -> None:
     """Make sure that all results answer the same queries under the same protocol.
+
+    Args:
+        results: one or more.
+        names: what to call each in an error, for example its file.
 
     Raises:
         ArtifactError: they do not, or there is none; the text names the first difference.
@@ -135,13 +163,20 @@ def check_comparable(results: Sequence[EvaluationResult]) -> None:
     if not results:
         raise ArtifactError("no results to compare; give at least one file written by `syncrec evaluate`")
     first = results[0]
-    for other in results[1:]:
-        for field in ("protocol", "split", "dataset_checksum", "negatives_seed"):
+    for number, other in enumerate(results[1:], start=1):
+        where = f" ({names[0]} and {names[number]})" if names else ""
+        for field, remedy in _SAME.items():
             ours, theirs = getattr(first, field), getattr(other, field)
             if ours != theirs and not (field == "negatives_seed" and first.num_eligible is None):
-                raise ArtifactError(f"results differ in {field}: {ours!r} and {theirs!r}; evaluate them alike")
+                raise ArtifactError(f"results differ in {field}: {_shown(ours)} and {_shown(theirs)}{where}; {remedy}")
         if first.users != other.users or not np.array_equal(first.query_domains, other.query_domains):
-            raise ArtifactError("results of the same dataset hold different queries; evaluate them again")
+            raise ArtifactError(f"results of the same dataset hold different queries{where}; evaluate them again")
+
+
+def _shown(value: object) -> str:
+    """A value in an error; of a checksum enough to tell it from others."""
+    text = repr(value)
+    return text if len(text) <= 20 else f"{text[:13]}...'"
 
 
 def _paired(candidate: FloatArray, baseline: FloatArray) -> FloatArray:
@@ -155,12 +190,23 @@ def _paired(candidate: FloatArray, baseline: FloatArray) -> FloatArray:
     return np.stack(np.broadcast_arrays(candidate, baseline))
 
 
-def _difference(values: FloatArray, users: IntArray, domains: IntArray, seed: int) -> Difference:
-    sample = PairedSample(values[0], values[1], clusters=users, strata=domains)
+def _part(sample: PairedSample, users: IntArray, domains: IntArray, mask: npt.NDArray[np.bool_]) -> PairedSample:
+    """The queries of `mask` alone, with their users as clusters and their domains as strata."""
+    return replace(
+        sample,
+        candidate=sample.candidate[:, mask],
+        baseline=sample.baseline[:, mask],
+        clusters=users[mask],
+        strata=domains[mask],
+    )
+
+
+def _difference(sample: PairedSample, seed: int) -> Difference:
     bootstrap = paired_bootstrap(sample, seed=seed)
-    means = [_macro_mean(value, domains) for value in values]
+    means = [_macro_mean(values, sample.stratum_numbers) for values in (sample.candidate, sample.baseline)]
     p_value = paired_permutation_test(sample, seed=seed)
-    return Difference(values.shape[-1], means[0], means[1], bootstrap.absolute, bootstrap.relative, p_value)
+    num_queries = sample.candidate.shape[-1]
+    return Difference(num_queries, means[0], means[1], bootstrap.absolute, bootstrap.relative, p_value)
 
 
 def _macro_mean(values: FloatArray, domains: IntArray) -> float:

@@ -14,6 +14,7 @@ from syncrec.errors import UnknownNameError
 
 __all__ = [
     "CUTOFFS",
+    "MACRO",
     "METRICS",
     "FloatArray",
     "IntArray",
@@ -31,6 +32,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 CUTOFFS = (5, 10, 20)
+# What the mean over domains is called where domains are named.
+MACRO = "mean of domains"
 
 
 def hit_rate(ranks: FloatArray, k: int) -> FloatArray:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.packing import Catalogue, ViewName
 from syncrec.models.batch import TensorBatch
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding
@@ -20,8 +20,8 @@ AnswerName = Literal["cross", "single"]
 class SequentialModel(nn.Module, ABC):
     """A network that answers "which item of domain d comes next" by a vector for each question.
 
-    Subclasses set `answer_names` and implement `_encode`. The score of an item is the inner product of
-    `query_vectors` and `item_vectors` (M7).
+    Subclasses set `answer_names` and implement `_encode`; one that reads other views than those its answers are named
+    after sets `views` too. The score of an item is the inner product of `query_vectors` and `item_vectors` (M7).
     """
 
     answer_names: tuple[AnswerName, ...]
@@ -35,6 +35,11 @@ class SequentialModel(nn.Module, ABC):
         self.embedding = HistoryEmbedding(
             catalogue.num_tokens, catalogue.num_domains, config.max_length, config.dim, self.dropout
         )
+
+    @property
+    def views(self) -> tuple[ViewName, ...]:
+        """The views of a history that `_encode` reads, so that no other is packed; those of the answers if not set."""
+        return self.answer_names
 
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.errors import ConfigError, nearest_names
+from syncrec.models.abxi import ABXI
+from syncrec.models.gru4rec import GRU4Rec
 from syncrec.models.interface import SequentialModel
+from syncrec.models.mmoe import MMoE
+from syncrec.models.ple import PLE
 from syncrec.models.sasrec import SASRec
+from syncrec.models.sasrec_single import SASRecSingle
 from syncrec.models.syncrec import SyNCRec
 
-__all__ = ["MODELS", "ModelEntry", "build_model"]
+__all__ = ["MODELS", "ModelEntry", "build_model", "find_model"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,31 @@ MODELS: dict[str, ModelEntry] = {
         "one causal Transformer over the hybrid history",
         "Kang and McAuley, ICDM 2018, arXiv 1808.09781",
     ),
+    "sasrec-single": ModelEntry(
+        SASRecSingle,
+        "one causal Transformer a domain over the history in that domain, nothing shared",
+        "Kang and McAuley, ICDM 2018, arXiv 1808.09781",
+    ),
+    "gru4rec": ModelEntry(
+        GRU4Rec,
+        "gated recurrent units over the hybrid history",
+        "Hidasi et al., ICLR 2016, arXiv 1511.06939; Hidasi and Karatzoglou, CIKM 2018, arXiv 1706.03847",
+    ),
+    "mmoe": ModelEntry(
+        MMoE,
+        "one task a domain: shared experts over the hybrid history, a gate and a tower a domain",
+        "Ma et al., KDD 2018",
+    ),
+    "ple": ModelEntry(
+        PLE,
+        "one task a domain: shared experts and experts of each domain's own, a gate and a tower a domain",
+        "Tang et al., RecSys 2020",
+    ),
+    "abxi": ModelEntry(
+        ABXI,
+        "one encoder with low-rank adapters for each domain and the mixture, and an invariant interest between them",
+        "Bian et al., WWW 2025, arXiv 2501.15118",
+    ),
 }
 
 
@@ -42,9 +72,17 @@ def build_model(catalogue: Catalogue, config: ModelConfig) -> SequentialModel:
     Raises:
         ConfigError: no such model, or it cannot be built for the catalogue.
     """
-    entry = MODELS.get(config.name)
-    if entry is None:
-        near = nearest_names(config.name, MODELS)
+    return find_model(config.name).build(catalogue, config)
+
+
+def find_model(name: str) -> ModelEntry:
+    """The registered model of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in MODELS:
+        near = nearest_names(name, MODELS)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"model.name: unknown model {config.name!r}{hint}; known: {', '.join(MODELS)}")
-    return entry.build(catalogue, config)
+        raise ConfigError(f"model.name: unknown model {name!r}{hint}; known: {', '.join(MODELS)}")
+    return MODELS[name]

@@ -50,7 +50,7 @@ class AnswerVectors:
 
 def answer_vectors(model: SequentialModel, dataset: Dataset, queries: Queries, batch_size: int = 512) -> AnswerVectors:
     """Ask `model` every query, in batches of similar history length."""
-    packer = BatchPacker(model.catalogue, model.config.max_length, model.answer_names)
+    packer = BatchPacker(model.catalogue, model.config.max_length, model.views)
     device = model.embedding.items.weight.device
     vectors: dict[str, Tensor] = {
         name: torch.empty(len(queries), model.config.dim, device=device) for name in model.answer_names

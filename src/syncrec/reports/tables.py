@@ -4,26 +4,36 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from syncrec.evaluation.comparison import Comparison, Contestant, Difference, check_comparable
-from syncrec.evaluation.metrics import Summary, check_metric
+from syncrec.evaluation.metrics import MACRO, Summary, check_metric
 from syncrec.evaluation.results import Estimate, EvaluationResult
+from syncrec.evaluation.seeds import SeedMean, seed_mean
 from syncrec.stats import Interval
 
-__all__ = ["MACRO", "TABLE_METRICS", "Table", "comparison_table", "metrics_table"]
+__all__ = [
+    "MACRO",
+    "TABLE_METRICS",
+    "Table",
+    "TableRow",
+    "comparison_table",
+    "metrics_table",
+    "percentages",
+    "spread",
+]
 
 TABLE_METRICS = ("hr@10", "ndcg@10", "mrr")
-MACRO = "mean of domains"
 _VERDICT_STYLES = {"gains": "green", "loses": "red"}
-Group = tuple[tuple[str, ...], ...]
+TableRow = tuple[str, ...]
+Group = tuple[TableRow, ...]
 Means = Mapping[str, float]
 
-_LEFT_COLUMNS = ("domain", "answer", "verdict")
+_LEFT_COLUMNS = ("domain", "group", "model", "answer", "verdict")
+_FOLDING_COLUMNS = ("domain", "group", "model")
 
 
 @dataclass(frozen=True)
@@ -42,11 +52,11 @@ class Table:
         return "\n".join([f"**{self.title}**", "", *lines, ""])
 
     def to_rich(self) -> RichTable:
-        """The table for a console of 80 columns or more; where there is no room, names of domains fold, not numbers."""
+        """The table for a console of 80 columns or more; where there is no room, names fold, not numbers."""
         table = RichTable(title=escape(self.title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
         for column in self.columns:
             justify: JustifyMethod = "left" if column in _LEFT_COLUMNS else "right"
-            table.add_column(column, justify=justify, no_wrap=column != "domain", overflow="fold")
+            table.add_column(column, justify=justify, no_wrap=column not in _FOLDING_COLUMNS, overflow="fold")
         for group in self.groups:
             for row in group:
                 table.add_row(*map(escape, row), style=_VERDICT_STYLES.get(row[-1]))
@@ -115,10 +125,12 @@ def _cells(seeds: Sequence[Means], metrics: Sequence[str]) -> list[str]:
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    mean = f"{np.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+    return spread(seed_mean(values)) if values else "-"
+
+
+def spread(mean: SeedMean) -> str:
+    """Mean ± standard deviation over seeds; of one seed the mean alone."""
+    return f"{mean.mean:.4f}" if mean.deviation is None else f"{mean.mean:.4f} ± {mean.deviation:.4f}"
 
 
 def _comparison_row(domain: str, difference: Difference) -> tuple[str, ...]:
@@ -127,13 +139,13 @@ def _comparison_row(domain: str, difference: Difference) -> tuple[str, ...]:
         f"{difference.num_queries:,}",
         f"{difference.baseline_mean:.4f}",
         f"{difference.candidate_mean:.4f}",
-        *_percentages(difference.relative),
+        *percentages(difference.relative),
         f"{difference.p_value:.4f}",
         difference.verdict,
     )
 
 
-def _percentages(relative: Interval) -> Iterable[str]:
+def percentages(relative: Interval) -> Iterable[str]:
     """Estimate and interval in per cent; without a baseline above 0 there are none."""
     if not math.isfinite(relative.estimate):
         return "n/a", "n/a"

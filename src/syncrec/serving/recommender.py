@@ -45,7 +45,7 @@ class Recommender:
         self.dataset = dataset
         self._model = trained.model
         self._fusion = trained.fusion_weights
-        self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.answer_names)
+        self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.views)
         self._items = all_item_vectors(trained.model)
 
     def for_history(

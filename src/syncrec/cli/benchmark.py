@@ -1,0 +1,40 @@
+"""The command `benchmark`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from syncrec.cli.text import console, say
+
+__all__ = ["benchmark"]
+
+
+def benchmark(
+    plan: Annotated[Path, Parameter(help="TOML file of the experiment")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="directory of everything it makes; the same one continues")],
+    workers: Annotated[int, Parameter(help="runs at a time; with more than one, each has one thread")] = 1,
+    report: Annotated[Path | None, Parameter(help="Markdown file of the results; by default OUT/results.md")] = None,
+) -> None:
+    """Tune, train and compare a grid of models, seeds and datasets; continues where it stopped."""
+    from syncrec.errors import SyncrecError
+    from syncrec.experiments.plan import load_plan
+    from syncrec.experiments.runner import Experiment
+    from syncrec.experiments.summary import write_summary
+
+    experiment = Experiment(load_plan(plan), out, workers, say)
+    markdown = report or out / "results.md"
+    try:
+        faults = experiment.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what was trained is saved; continue with the same command") from None
+    content = write_summary(experiment, markdown)
+    for title, tables in content["tables"].items():
+        console().rule(title)
+        for table in tables:
+            console().print(table.to_rich(), "")
+    print(f"results: {markdown}")
+    if faults:
+        raise SyncrecError(f"{len(faults)} runs failed: {'; '.join(faults)}")

@@ -1,0 +1,122 @@
+"""Runs of the grid as processes of their own: the same commands a person would type.
+
+A run is `syncrec train ... --resume` and then one `syncrec evaluate` for each protocol. So every number has its
+command, memory goes back to the system after each run, and a run that was killed continues where it stopped.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncrec.errors import SyncrecError
+
+__all__ = ["Job", "Outcome", "evaluate_command", "run_jobs", "train_command"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Commands (arguments of `syncrec`), one after another, and the file that takes what they print."""
+
+    name: str
+    commands: Sequence[Sequence[str]]
+    log: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: None, or the last line it printed before it failed."""
+
+    job: Job
+    seconds: float
+    fault: str | None
+
+
+def train_command(dataset: Path, run: Path, config: Path) -> list[str]:
+    """Train, or continue, one run."""
+    return ["train", str(dataset), "--out", str(run), "--config", str(config), "--resume"]
+
+
+def evaluate_command(run: Path, dataset: Path, protocol: str) -> list[str]:
+    """Evaluate it on the test split, into its `results` folder."""
+    return ["evaluate", str(run), "--dataset", str(dataset), "--protocol", protocol]
+
+
+def run_jobs(jobs: Sequence[Job], num_workers: int, finished: Callable[[Outcome], None]) -> None:
+    """Run `jobs` in their order, `num_workers` at a time; `finished` is told of each.
+
+    Raises:
+        KeyboardInterrupt: a signal came; the running jobs were told to save and stop.
+    """
+    with _Workers(num_workers) as workers:
+        for outcome in workers.run(jobs):
+            finished(outcome)
+
+
+class _Workers:
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count)
+        self._count = count
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._is_stopping = False
+
+    def __enter__(self) -> "_Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_stopping = True
+            for process in self._running:
+                process.send_signal(signal.SIGTERM)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """The outcomes, as jobs end."""
+        pending: set[Future[Outcome]] = {self._pool.submit(self._work, job) for job in jobs}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+
+    def _work(self, job: Job) -> Outcome:
+        begun = time.perf_counter()
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        fault = next((fault for command in job.commands if (fault := self._call(command, job.log)) is not None), None)
+        return Outcome(job, time.perf_counter() - begun, fault)
+
+    def _call(self, command: Sequence[str], log: Path) -> str | None:
+        """Run one command to its end; None, or its last line if it failed."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self._count > 1 else dict(os.environ)
+        with log.open("ab") as out:
+            with self._lock:
+                if self._is_stopping:
+                    return "stopped"
+                # A session of its own: Ctrl-C reaches this process alone, which then stops the others in order.
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "syncrec", *command],
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+                self._running.add(process)
+            code = process.wait()
+            with self._lock:
+                self._running.discard(process)
+        if code == 0:
+            return None
+        return _last_line(log) or f"ended with status {code}"
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise SyncrecError(f"{log}: cannot be read: {error.strerror}") from None
+    return next((line for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,191 @@
+"""What an experiment is: a TOML file, checked at once, and the cells that it asks for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from syncrec.config import Config, PrepareConfig, config_keys, load_config, parse_settings, read_toml
+from syncrec.errors import ConfigError, nearest_names
+from syncrec.evaluation.metrics import check_metric
+from syncrec.evaluation.protocols import find_protocol
+from syncrec.models.registry import find_model
+
+__all__ = ["MEMORY_MODELS", "Cell", "ModelEntry", "Plan", "Range", "load_plan"]
+
+MEMORY_MODELS = ("popularity", "item-knn")
+"""Models that have nothing to train: evaluated once for each dataset."""
+
+Value = bool | int | float | str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class DatasetEntry(_Part):
+    """A prepared dataset, or a raw log and how to prepare it."""
+
+    dataset: Path | None = Field(None, description="a prepared dataset")
+    log: Path | None = Field(None, description="a raw log, prepared once into the experiment's directory")
+    prepare: PrepareConfig = Field(default_factory=PrepareConfig, description="how to prepare `log`")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DatasetEntry":
+        if (self.dataset is None) == (self.log is None):
+            raise ValueError("give exactly one of dataset and log")
+        return self
+
+
+class ModelEntry(_Part):
+    """A row of the grid: a registered model (or one of `MEMORY_MODELS`) and the settings that are its own."""
+
+    name: str = Field("", description="the registered model; by default the row's own label")
+    settings: dict[str, Value] = Field(default_factory=dict, description="section.key = value, over the common ones")
+    tune: bool = Field(True, description="whether the tuning budget is spent on it")
+    like: str | None = Field(None, description="take what tuning chose for this row instead, as an ablation does")
+
+
+class Range(_Part):
+    """An interval that tuning draws from, on a logarithmic scale if asked for."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low must be below high (and above 0 on a log scale), got {self.low} and {self.high}")
+        return self
+
+
+class Tuning(_Part):
+    """The same budget for every model: `trials` runs of `epochs` epochs, chosen on validation data alone."""
+
+    trials: int = Field(0, ge=0, description="runs for each dataset and model; 0 turns tuning off")
+    epochs: int | None = Field(None, ge=1, description="epochs of a trial; by default those of the run")
+    seed: int = Field(0, ge=0, description="of the trials and of Optuna's sampler")
+    space: dict[str, Annotated[list[Value], Field(min_length=1)] | Range] = Field(
+        default_factory=dict, description="section.key = a list of choices, or {low, high, log}"
+    )
+
+
+class Plan(_Part):
+    """A whole experiment. Paths are relative to the plan's file."""
+
+    datasets: dict[str, DatasetEntry] = Field(min_length=1)
+    models: dict[str, ModelEntry] = Field(min_length=1)
+    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1, description="training seeds")
+    protocols: list[str] = Field(default=["full"], min_length=1, description="each result is made under all of them")
+    metric: str = Field("ndcg@10", description="of the comparisons")
+    subject: str | None = Field(None, description="the model that claims something; by default the first")
+    twin: str | None = Field(None, description="its single-domain twin")
+    settings: dict[str, Value] = Field(default_factory=dict, description="section.key = value, for every model")
+    tuning: Tuning = Field(default_factory=Tuning)
+    estimate: Literal["drawn", "expected"] = Field("drawn", description="of sampled protocols")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Plan":
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds must differ and be at least 0, got {self.seeds}")
+        likes = ((f"models.{label}.like", entry.like) for label, entry in self.models.items())
+        for field, name in (("subject", self.subject), ("twin", self.twin), *likes):
+            if name is not None and name not in self.models:
+                raise ValueError(f"{field} must be one of the models ({', '.join(self.models)}), got {name!r}")
+        if self.tuning.trials and not self.tuning.space:
+            raise ValueError("tuning.trials without tuning.space: name what to tune")
+        return self
+
+    @property
+    def subject_label(self) -> str:
+        """The model that is compared with the others."""
+        return self.subject or next(iter(self.models))
+
+    def cells(self) -> Iterator["Cell"]:
+        """Every run that has to be trained, dataset by dataset and seed by seed, so that early results compare."""
+        for dataset in self.datasets:
+            for seed in self.seeds:
+                for label in self.models:
+                    if self.model_name(label) not in MEMORY_MODELS:
+                        yield Cell(dataset, label, seed)
+
+    def model_name(self, label: str) -> str:
+        """The registered model of a row."""
+        return self.models[label].name or label
+
+    def config(self, label: str, seed: int, chosen: dict[str, Value] | None = None) -> Config:
+        """The settings of a run: the common ones, then what tuning chose, then the row's own.
+
+        Raises:
+            ConfigError: they make no sense together.
+        """
+        values = {**self.settings, **(chosen or {}), **self.models[label].settings}
+        values |= {"model.name": self.model_name(label), "training.seed": seed}
+        return load_config(None, [], _nested(values))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid."""
+
+    dataset: str
+    label: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.label} seed {self.seed}"
+
+
+def load_plan(path: Path) -> Plan:
+    """The plan in a TOML file, its paths made absolute.
+
+    Raises:
+        ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once.
+    """
+    plan = parse_settings(Plan, read_toml(path), str(path))
+    try:
+        check_metric(plan.metric)
+        for protocol in plan.protocols:
+            find_protocol(protocol)
+    except Exception as error:
+        raise ConfigError(f"{error} ({path})") from None
+    _check_keys(plan, path)
+    for label in plan.models:
+        if plan.model_name(label) not in MEMORY_MODELS:
+            find_model(plan.config(label, plan.seeds[0]).model.name)
+    base = path.resolve().parent
+    entries = {name: _absolute(entry, base) for name, entry in plan.datasets.items()}
+    return plan.model_copy(update={"datasets": entries})
+
+
+def _absolute(entry: DatasetEntry, base: Path) -> DatasetEntry:
+    places = {key: base / place for key, place in (("dataset", entry.dataset), ("log", entry.log)) if place}
+    for key, place in places.items():
+        if not place.exists():
+            raise ConfigError(f"datasets: {key} = {place}: no such file or directory; paths are relative to the plan")
+    return entry.model_copy(update=places)
+
+
+def _check_keys(plan: Plan, path: Path) -> None:
+    known = [key for key, _, _ in config_keys()]
+    own = {key: f"models.{label}.settings" for label, entry in plan.models.items() for key in entry.settings}
+    for key, where in {
+        **dict.fromkeys(plan.settings, "settings"),
+        **dict.fromkeys(plan.tuning.space, "tuning.space"),
+        **own,
+    }.items():
+        if key not in known:
+            near = nearest_names(key, known, limit=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{where}: unknown key {key!r}{hint} (`syncrec keys` lists them; {path})")
+
+
+def _nested(values: dict[str, Value]) -> dict[str, dict[str, Any]]:
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    return sections

@@ -1,0 +1,251 @@
+"""Runs an experiment to its end, from wherever it stands; everything it makes lies in one directory.
+
+| place | what |
+|---|---|
+| `datasets/NAME` | datasets prepared from raw logs |
+| `tuning/DATASET/LABEL/` | `trial-N` runs and `chosen.json`, the settings that validation chose |
+| `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
+| `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
+| `memory/DATASET/LABEL/` | result files of models without training |
+| `logs/` | what each process printed |
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syncrec import artifacts
+from syncrec.config import Config, dump_toml, load_config
+from syncrec.data.dataset import Dataset
+from syncrec.errors import ConfigError
+from syncrec.evaluation import EvaluationResult, load_result, save_result
+from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, train_command
+from syncrec.experiments.plan import MEMORY_MODELS, Cell, Plan
+from syncrec.experiments.tuning import Tuned, tune
+
+__all__ = ["Experiment"]
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class Experiment:
+    """A plan and the directory it is carried out in."""
+
+    plan: Plan
+    out: Path
+    num_workers: int = 1
+    report: Report = print
+
+    def run(self) -> list[str]:
+        """Prepare, tune, train and evaluate what is not there yet; the faults of runs that failed.
+
+        Raises:
+            ArtifactError: another process is at work in the directory.
+            ConfigError: a run in the directory has other settings than the plan.
+            KeyboardInterrupt: a signal; call it again to go on.
+        """
+        with artifacts.exclusive(self.out):
+            for name in self.plan.datasets:
+                self._prepare(name)
+                self._evaluate_memory_models(name)
+            self._tune_all()
+            jobs = [job for cell in self.plan.cells() if (job := self._job(cell)) is not None]
+            return self._run(jobs, "train")
+
+    def results(self, dataset: str, protocol: str) -> dict[str, list[EvaluationResult]]:
+        """What there is so far: the results of each model, one a seed."""
+        found = {}
+        for label in self.plan.models:
+            files = [path for path in self._result_files(dataset, label, protocol) if path.exists()]
+            if files:
+                found[label] = [load_result(path) for path in files]
+        return found
+
+    def chosen(self, dataset: str, label: str) -> dict[str, Any]:
+        """What tuning chose for a model (or for the one it is `like`); nothing if that was not tuned."""
+        path = self._tuning_path(dataset, self.plan.models[label].like or label) / "chosen.json"
+        return dict(artifacts.read_json(path, "chosen settings")["chosen"]) if path.exists() else {}
+
+    def cpu_seconds(self, dataset: str, label: str) -> list[float]:
+        """CPU seconds of training of each run so far."""
+        return [sum(record["cpu_seconds"] for record in records) for records in self._logs(dataset, label)]
+
+    def num_parameters(self, dataset: str, label: str) -> int | None:
+        """Numbers that the model learns; None for a model without training, or without a run so far."""
+        run = self._run_path(Cell(dataset, label, self.plan.seeds[0]))
+        if not (run / "best.safetensors").exists():
+            return None
+        from syncrec.checkpoint import load_checkpoint
+
+        return sum(tensor.numel() for tensor in load_checkpoint(run / "best.safetensors").tensors["model"].values())
+
+    def dataset_path(self, name: str) -> Path:
+        """Where a dataset of the plan lies once it is prepared."""
+        return self.plan.datasets[name].dataset or self.out / "datasets" / name
+
+    # preparing and models without training
+
+    def _prepare(self, name: str) -> None:
+        entry, path = self.plan.datasets[name], self.dataset_path(name)
+        if entry.log is None or path.exists():
+            return
+        from syncrec.data.prepare import Source, prepare
+
+        self.report(f"prepare {name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prepare([Source(str(entry.log))], path, entry.prepare)
+
+    def _evaluate_memory_models(self, name: str) -> None:
+        """Rank with the models that have nothing to train."""
+        for label in self.plan.models:
+            model = self.plan.model_name(label)
+            for protocol in self.plan.protocols if model in MEMORY_MODELS else ():
+                (path,) = self._result_files(name, label, protocol)
+                if not path.exists():
+                    self.report(f"evaluate {name} {label} ({protocol})")
+                    save_result(path, _evaluate_memory(model, Dataset(self.dataset_path(name)), protocol))
+
+    # tuning
+
+    def _tune_all(self) -> None:
+        if not self.plan.tuning.trials:
+            return
+        for dataset in self.plan.datasets:
+            for label, entry in self.plan.models.items():
+                is_trained = self.plan.model_name(label) not in MEMORY_MODELS
+                if (
+                    is_trained
+                    and entry.tune
+                    and not entry.like
+                    and not (self._tuning_path(dataset, label) / "chosen.json").exists()
+                ):
+                    self._tune(dataset, label)
+
+    def _tune(self, dataset: str, label: str) -> Tuned:
+        def trial_value(number: int, values: dict[str, Any]) -> float | None:
+            config = self._trial_config(label, values)
+            run = self._tuning_path(dataset, label) / f"trial-{number:03d}"
+            name = f"{dataset} {label} trial {number + 1} of {self.plan.tuning.trials}"
+            if not self._is_trained(run, config):
+                file = self._write_config(run.with_suffix(".toml"), config)
+                job = Job(name, [train_command(self.dataset_path(dataset), run, file)], self._log_path(name))
+                self._run([job], "tune")
+            return _best_value(run)
+
+        tuned = tune(self.plan, label, trial_value)
+        content = {"chosen": tuned.chosen, "trials": [{"settings": s, "value": v} for s, v in tuned.trials]}
+        artifacts.write_json(self._tuning_path(dataset, label) / "chosen.json", content)
+        self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
+        return tuned
+
+    def _trial_config(self, label: str, values: dict[str, Any]) -> Config:
+        tuning = self.plan.tuning
+        config = self.plan.config(label, tuning.seed, values)
+        if tuning.epochs is None:
+            return config
+        return load_config(None, [f"training.epochs={tuning.epochs}"], config.model_dump())
+
+    # the grid
+
+    def _job(self, cell: Cell) -> Job | None:
+        """What is left to do for a cell, None if nothing is."""
+        config = self.plan.config(cell.label, cell.seed, self.chosen(cell.dataset, cell.label))
+        run, dataset = self._run_path(cell), self.dataset_path(cell.dataset)
+        commands: list[list[str]] = []
+        if not self._is_trained(run, config):
+            place = self.out / "configs" / cell.dataset / f"{cell.label}-seed-{cell.seed}.toml"
+            commands.append(train_command(dataset, run, self._write_config(place, config)))
+        for protocol in self.plan.protocols:
+            if not _result_file(run, protocol).exists():
+                commands.append(evaluate_command(run, dataset, protocol))
+        return Job(str(cell), commands, self._log_path(str(cell))) if commands else None
+
+    def _is_trained(self, run: Path, config: Config) -> bool:
+        """Whether a run is finished; refuses one with other settings."""
+        if not (run / "config.toml").exists():
+            return False
+        if load_config(run / "config.toml") != config:
+            raise ConfigError(f"{run}: was made with other settings than the plan has now; choose another --out")
+        return _is_finished(run)
+
+    def _run(self, jobs: Sequence[Job], what: str) -> list[str]:
+        """Run jobs, say how each went and how long the rest will take; the faults."""
+        faults: list[str] = []
+        begun, done = time.perf_counter(), 0
+
+        def finished(outcome: Outcome) -> None:
+            nonlocal done
+            done += 1
+            if outcome.fault is not None:
+                faults.append(f"{outcome.job.name}: {outcome.fault}  ({outcome.job.log})")
+            left = (time.perf_counter() - begun) / done * (len(jobs) - done)
+            rest = f"; about {_duration(left)} left" if done < len(jobs) else ""
+            how = "done" if outcome.fault is None else f"FAILED: {outcome.fault}"
+            self.report(f"{what} [{done}/{len(jobs)}] {outcome.job.name}: {how} in {_duration(outcome.seconds)}{rest}")
+
+        run_jobs(jobs, self.num_workers, finished)
+        return faults
+
+    # places
+
+    def _write_config(self, path: Path, config: Config) -> Path:
+        artifacts.write_text(path, dump_toml(config))
+        return path
+
+    def _run_path(self, cell: Cell) -> Path:
+        return self.out / "runs" / cell.dataset / cell.label / f"seed-{cell.seed}"
+
+    def _tuning_path(self, dataset: str, label: str) -> Path:
+        return self.out / "tuning" / dataset / label
+
+    def _log_path(self, name: str) -> Path:
+        return self.out / "logs" / f"{name.replace(' ', '-')}.txt"
+
+    def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
+        if self.plan.model_name(label) in MEMORY_MODELS:
+            return [self.out / "memory" / dataset / label / f"{protocol}.json"]
+        runs = (self._run_path(Cell(dataset, label, seed)) for seed in self.plan.seeds)
+        return [_result_file(run, protocol) for run in runs]
+
+    def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
+        for seed in self.plan.seeds:
+            path = self._run_path(Cell(dataset, label, seed)) / "log.jsonl"
+            if path.exists():
+                yield [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _evaluate_memory(model: str, dataset: Dataset, protocol: str) -> EvaluationResult:
+    from syncrec.pipeline import evaluate_neighbours, evaluate_popularity
+
+    evaluations = dict(zip(MEMORY_MODELS, (evaluate_popularity, evaluate_neighbours), strict=True))
+    return evaluations[model](dataset, "test", protocol)
+
+
+def _result_file(run: Path, protocol: str) -> Path:
+    return run / "results" / (f"test-{protocol}.json" if protocol == "full" else f"test-{protocol}-seed0.json")
+
+
+def _is_finished(run: Path) -> bool:
+    from syncrec.checkpoint import load_checkpoint
+
+    last = run / "last.safetensors"
+    return last.exists() and bool(load_checkpoint(last).state["is_finished"])
+
+
+def _best_value(run: Path) -> float | None:
+    """The validation metric of a run's best epoch."""
+    from syncrec.checkpoint import load_checkpoint
+
+    best = run / "best.safetensors"
+    return float(load_checkpoint(best).state["value"]) if best.exists() else None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,217 @@
+"""The results of an experiment as Markdown and JSON: every number, and how sure it is."""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from syncrec import artifacts
+from syncrec.evaluation import EvaluationResult, versions
+from syncrec.evaluation.comparison import Comparison, Contestant, compare
+from syncrec.experiments.plan import MEMORY_MODELS, Plan
+from syncrec.experiments.runner import Experiment
+from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages
+
+__all__ = ["summarise_experiment", "write_summary"]
+
+Results = Mapping[str, Sequence[EvaluationResult]]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One answer of one model of the grid."""
+
+    label: str
+    answer: str
+    results: Sequence[EvaluationResult]
+
+    @property
+    def name(self) -> str:
+        return self.label if len(self.results[0].answers) == 1 else f"{self.label} {self.answer}"
+
+    def values(self, plan: Plan, metric: str) -> dict[str, list[float]]:
+        """Of each domain, and of their mean: `metric` in each seed."""
+        summaries = [result.summary(self.answer, plan.estimate) for result in self.results]
+        domains = {d: [s.domains[d][metric] for s in summaries] for d in summaries[0].domains}
+        return {**domains, MACRO: [s.macro[metric] for s in summaries]}
+
+
+def write_summary(experiment: Experiment, markdown: Path) -> dict[str, Any]:
+    """Write `results.md` and, beside it, `results.json`; gives the content of the latter."""
+    content = summarise_experiment(experiment)
+    artifacts.write_text(markdown, "\n".join(_markdown(experiment, content)) + "\n")
+    shown = {key: value for key, value in content.items() if key != "tables"}
+    artifacts.write_json(markdown.with_suffix(".json"), shown)
+    return content
+
+
+def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
+    """Metrics of every answer, paired differences, cost; `tables` holds them as text for each dataset and protocol."""
+    plan = experiment.plan
+    content: dict[str, Any] = {"versions": versions(), "machine": _machine(), "seeds": plan.seeds, "sections": []}
+    content["tables"] = {}
+    for dataset in plan.datasets:
+        for protocol in plan.protocols:
+            results = experiment.results(dataset, protocol)
+            if results:
+                section, tables = _section(experiment, dataset, protocol, results)
+                content["sections"].append(section)
+                content["tables"][f"{dataset}, {protocol}"] = tables
+    return content
+
+
+def _section(
+    experiment: Experiment, dataset: str, protocol: str, results: Results
+) -> tuple[dict[str, Any], list[Table]]:
+    plan = experiment.plan
+    rows = [_Row(label, answer, found) for label, found in results.items() for answer in found[0].answers]
+    comparisons = list(_comparisons(plan, rows))
+    tables = [_metrics_table(plan, rows), *(comparison_table(comparison) for _, comparison in comparisons)]
+    others = list(_others(plan, rows))
+    if others:
+        tables.append(_others_table(plan, others))
+    cost = {label: _cost(experiment, dataset, label) for label in results}
+    tables.append(_cost_table(cost))
+    section = {
+        "dataset": dataset,
+        "protocol": protocol,
+        "metrics": {row.name: {m: row.values(plan, m) for m in TABLE_METRICS} for row in rows},
+        "comparisons": [{"kind": kind, **_comparison_json(comparison)} for kind, comparison in comparisons],
+        "others": [_comparison_json(comparison) for comparison in others],
+        "cost": cost,
+    }
+    return section, tables
+
+
+def _main_row(rows: Sequence[_Row], label: str) -> _Row | None:
+    """The answer that a model would be deployed with: the fused one, else its first."""
+    own = [row for row in rows if row.label == label]
+    return next((row for row in own if row.answer == "fused"), own[0] if own else None)
+
+
+def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
+    """Over the seeds that both have, a model without training meeting each of them; None if there is none."""
+    pair = (candidate, baseline)
+    trained = [row for row in pair if plan.model_name(row.label) not in MEMORY_MODELS]
+    common = set.intersection(*({r.provenance.seed for r in row.results} for row in trained or pair))
+    sides = [
+        Contestant(
+            [r for r in row.results if r.provenance.seed in common] if row in trained else row.results, row.answer
+        )
+        for row in pair
+    ]
+    if not all(side.results for side in sides):
+        return None
+    found = compare(*sides, metric=plan.metric, estimate=plan.estimate)
+    return replace(found, candidate=candidate.name, baseline=baseline.name)
+
+
+def _comparisons(plan: Plan, rows: Sequence[_Row]) -> Iterator[tuple[str, Comparison]]:
+    """The subject against its single-domain twin, and against the best of all models that are no variant of it.
+
+    The best is that with the highest mean of domains on the very data that are reported, which favours the baseline.
+    """
+    subject = _main_row(rows, plan.subject_label)
+    if subject is None:
+        return
+    if plan.twin and (twin := _main_row(rows, plan.twin)) and (found := _compare(plan, subject, twin)):
+        yield "single-domain twin", found
+    rivals = [row for row in rows if plan.model_name(row.label) != plan.model_name(plan.subject_label)]
+    if rivals:
+        best = max(rivals, key=lambda row: float(np.mean(row.values(plan, plan.metric)[MACRO])))
+        if found := _compare(plan, subject, best):
+            yield "best baseline", found
+
+
+def _others(plan: Plan, rows: Sequence[_Row]) -> Iterator[Comparison]:
+    """Every other model against the subject: what an ablation loses."""
+    subject = _main_row(rows, plan.subject_label)
+    for label in plan.models:
+        row = _main_row(rows, label)
+        if subject and row and label != plan.subject_label and (found := _compare(plan, row, subject)):
+            yield found
+
+
+def _metrics_table(plan: Plan, rows: Sequence[_Row]) -> Table:
+    groups = []
+    for domain in [*rows[0].results[0].domains, MACRO]:
+        cells = [(row, [row.values(plan, metric)[domain] for metric in TABLE_METRICS]) for row in rows]
+        groups.append(tuple((domain, row.name, str(len(row.results)), *map(_spread, values)) for row, values in cells))
+    columns = ("domain", "answer", "seeds", *map(str.upper, TABLE_METRICS))
+    return Table("test split, mean ± standard deviation over seeds", columns, tuple(groups))
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{np.mean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+
+
+def _others_table(plan: Plan, comparisons: Sequence[Comparison]) -> Table:
+    domains = list(comparisons[0].domains)
+    rows = []
+    for found in comparisons:
+        changes = [next(iter(percentages(found.domains[d].relative))) for d in domains]
+        rows.append((found.candidate, *changes, *percentages(found.macro.relative), f"{found.macro.p_value:.4f}"))
+    title = f"{plan.metric.upper()} of every other model against {comparisons[0].baseline}"
+    return Table(title, ("answer", *domains, MACRO, "95 % interval", "p"), (tuple(rows),))
+
+
+def _cost(experiment: Experiment, dataset: str, label: str) -> dict[str, float | int | None]:
+    seconds = experiment.cpu_seconds(dataset, label)
+    return {
+        "cpu_seconds": round(float(np.mean(seconds)), 1) if seconds else None,
+        "parameters": experiment.num_parameters(dataset, label),
+    }
+
+
+def _cost_table(cost: Mapping[str, Mapping[str, float | int | None]]) -> Table:
+    rows = [(label, *("-" if v is None else f"{v:,.0f}" for v in values.values())) for label, values in cost.items()]
+    return Table("cost of a run", ("answer", "CPU seconds of training", "parameters"), (tuple(rows),))
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, Any]:
+    content = asdict(comparison)
+    for part in (*content["domains"].values(), content["macro"]):
+        for key in ("absolute", "relative"):
+            part[key] = [value if np.isfinite(value) else None for value in part[key]]
+    return content
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _markdown(experiment: Experiment, content: Mapping[str, Any]) -> Iterator[str]:
+    plan = experiment.plan
+    yield "# Results\n"
+    yield (
+        "Made by `syncrec benchmark`. Validation chose epochs, fusion weights and tuned settings; the test split was "
+        f"read once for each run. Seeds: {', '.join(map(str, plan.seeds))}. Differences are paired over users and "
+        f"seeds ({plan.metric.upper()}; percentile bootstrap; permutation test, Holm-corrected over domains). The best "
+        "baseline is the best on the test data shown, which favours it.\n"
+    )
+    yield _budget(experiment)
+    for title, tables in content["tables"].items():
+        yield f"## {title}\n"
+        yield from (table.to_markdown() for table in tables)
+
+
+def _budget(experiment: Experiment) -> str:
+    plan = experiment.plan
+    if not plan.tuning.trials:
+        return "No tuning: every model has the settings of the plan.\n"
+    epochs = plan.tuning.epochs or "all"
+    lines = [f"Tuning budget of each model and dataset: {plan.tuning.trials} trials of {epochs} epochs. Chosen:\n"]
+    for dataset in plan.datasets:
+        for label in plan.models:
+            if chosen := experiment.chosen(dataset, label):
+                settings = ", ".join(f"{key} = {value}" for key, value in chosen.items())
+                lines.append(f"- {dataset}, {label}: {settings}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,90 @@
+"""The same tuning budget for every model, spent on validation data alone (Optuna's TPE, Bergstra et al. 2011)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from syncrec.errors import MissingCapabilityError
+from syncrec.experiments.plan import Plan, Range
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Tuned", "tune"]
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best settings found, and every trial: (settings, validation metric; None where training failed)."""
+
+    chosen: Values
+    trials: list[tuple[Values, float | None]]
+
+
+def tune(plan: Plan, label: str, trial_value: Callable[[int, Values], float | None]) -> Tuned:
+    """Spend the budget on one model.
+
+    The first trial takes the plan's own settings. Trials are asked for one after another with a seeded sampler, so
+    with the same values the same settings come again and an interrupted search goes on where it stopped.
+
+    Args:
+        plan: the experiment.
+        label: its row.
+        trial_value: trains trial n with the settings given, or finds it done; its validation metric, None if it
+            failed.
+
+    Raises:
+        MissingCapabilityError: Optuna is not installed.
+    """
+    optuna = _optuna()
+    sampler = optuna.samplers.TPESampler(seed=plan.tuning.seed, n_startup_trials=max(2, plan.tuning.trials // 3))
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    default = _current(plan, label)
+    study.enqueue_trial(default, skip_if_exists=True)
+    trials: list[tuple[Values, float | None]] = []
+    for number in range(plan.tuning.trials):
+        trial = study.ask()
+        values = {key: _suggest(trial, key, choices) for key, choices in plan.tuning.space.items()}
+        value = trial_value(number, values)
+        if value is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, value)
+        trials.append((values, value))
+    finished = [(value, values) for values, value in trials if value is not None]
+    chosen = max(finished, key=lambda found: found[0])[1] if finished else {}
+    return Tuned(chosen, trials)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise MissingCapabilityError(
+            "tuning needs Optuna, which is not installed: pip install 'syncrec[tune]', or set tuning.trials = 0"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _current(plan: Plan, label: str) -> Values:
+    """What the plan itself says of the tuned keys, as far as the space holds it."""
+    dumped = plan.config(label, plan.tuning.seed).model_dump()
+    current = {}
+    for key, choices in plan.tuning.space.items():
+        section, _, name = key.partition(".")
+        value = dumped[section][name]
+        if isinstance(choices, Range):
+            if choices.low <= value <= choices.high:
+                current[key] = value
+        elif value in choices:
+            current[key] = value
+    return current
+
+
+def _suggest(trial: "optuna.Trial", key: str, choices: list[Any] | Range) -> Any:
+    if isinstance(choices, Range):
+        return trial.suggest_float(key, choices.low, choices.high, log=choices.log)
+    return trial.suggest_categorical(key, choices)

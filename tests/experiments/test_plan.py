@@ -1,0 +1,57 @@
+import pytest
+
+from syncrec.errors import ConfigError
+from syncrec.experiments.plan import Cell, load_plan
+
+
+def plan_with(tmp_path, text):
+    (tmp_path / "log.csv").write_text("user,item,domain,timestamp\n")
+    path = tmp_path / "plan.toml"
+    path.write_text(text if "[datasets" in text else f'{text}\n[datasets.d]\nlog = "log.csv"\n[models.sasrec]\n')
+    return path
+
+
+def test_settings_are_the_common_ones_then_the_chosen_then_the_models_own(plan_path):
+    plan = load_plan(plan_path)
+    config = plan.config("uncorrected", 3, {"training.learning_rate": 0.5, "model.dim": 8})
+    assert (config.model.name, config.model.dim, config.training.seed) == ("syncrec", 8, 3)
+    assert (config.training.learning_rate, config.transfer.correction) == (0.5, False)
+
+
+def test_cells_are_what_has_to_be_trained_seed_by_seed(plan_path):
+    cells = list(load_plan(plan_path).cells())
+    assert cells[:3] == [Cell("small", label, 0) for label in ("syncrec", "alone", "uncorrected")]
+    assert len(cells) == 6
+
+
+def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert load_plan(plan_path).datasets["small"].log == plan_path.parent / "log.csv"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed = [1]", "unknown key 'seed'; did you mean 'seeds'"),
+        ("seeds = [1, 1]", r"seeds must differ and be at least 0, got \[1, 1\]"),
+        ('protocols = ["fll"]', "fll"),
+        ('metric = "ndgc@10"', "ndgc@10"),
+        ('twin = "alone"', "twin must be one of the models"),
+        ('settings = {"training.lr" = 1}', "settings: unknown key 'training.lr'"),
+        ('settings = {"model.dim" = 7}', "dim must be a multiple of num_heads"),
+        ("[tuning]\ntrials = 2", "tuning.trials without tuning.space"),
+        ('[tuning.space]\n"training.learning_rate" = {low = 1, high = 0.1}', "low must be below high"),
+        (
+            '[datasets.d]\nlog = "gone.csv"\n[models.sasrec]',
+            "no such file or directory; paths are relative to the plan",
+        ),
+        ("[datasets.d]\n[models.sasrec]", "exactly one of dataset and log"),
+        ('[datasets.d]\nlog = "log.csv"\n[models.a]\nlike = "b"', "models.a.like must be one of the models"),
+        ('[datasets.d]\nlog = "log.csv"\n[models.sasrek]', "unknown model 'sasrek'; did you mean 'sasrec'"),
+        ("no toml", "is not TOML"),
+    ],
+)
+def test_a_bad_plan_is_refused_in_one_line(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        load_plan(plan_with(tmp_path, text))
+    assert "\n" not in str(error.value)

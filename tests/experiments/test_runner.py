@@ -1,0 +1,136 @@
+"""A grid carried out by real processes: what is made, what is kept, and what happens when it is stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from syncrec.config import load_config
+from syncrec.errors import ConfigError
+from syncrec.evaluation import load_result
+from syncrec.experiments.jobs import Job, run_jobs
+from syncrec.experiments.plan import load_plan
+from syncrec.experiments.runner import Experiment
+from syncrec.experiments.summary import write_summary
+
+
+def test_every_cell_has_a_run_and_a_result_and_its_settings(experiment):
+    results = experiment.results("small", "full")
+    assert {label: len(found) for label, found in results.items()} == {
+        "syncrec": 2,
+        "alone": 2,
+        "uncorrected": 2,
+        "popularity": 1,
+    }
+    assert [result.provenance.seed for result in results["syncrec"]] == [0, 1]
+    assert results["uncorrected"][0].provenance.config["transfer"]["correction"] is False
+    assert experiment.num_parameters("small", "syncrec") > experiment.num_parameters("small", "alone")
+    assert len(experiment.cpu_seconds("small", "alone")) == 2
+
+
+def test_tuning_spends_its_budget_and_an_ablation_takes_what_was_chosen(experiment):
+    content = json.loads((experiment.out / "tuning/small/syncrec/chosen.json").read_text())
+    best = max(content["trials"], key=lambda trial: trial["value"])
+    assert content["chosen"] == best["settings"]
+    assert len(content["trials"]) == 2
+    assert load_config(experiment.out / "tuning/small/syncrec/trial-000/config.toml").training.epochs == 1
+    assert experiment.chosen("small", "uncorrected") == content["chosen"]
+    assert experiment.chosen("small", "alone") == {}
+    config = load_config(experiment.out / "runs/small/uncorrected/seed-1/config.toml")
+    assert config.training.learning_rate == content["chosen"]["training.learning_rate"]
+    assert config.training.epochs == 2
+
+
+def test_progress_says_how_far_it_is_and_how_long_the_rest_takes(experiment):
+    lines = [line for line in experiment.lines if line.startswith("train [")]
+    assert [line.split("]")[0] for line in lines] == [f"train [{n}/6" for n in range(1, 7)]
+    assert all("about" in line for line in lines[:-1])
+    assert "left" not in lines[-1]
+
+
+def test_a_second_call_finds_everything_done(experiment):
+    lines = []
+    before = {path: path.stat().st_mtime_ns for path in experiment.out.rglob("*") if path.is_file()}
+    assert replace(experiment, report=lines.append).run() == []
+    assert lines == []
+    assert before == {path: path.stat().st_mtime_ns for path in experiment.out.rglob("*") if path.is_file()}
+
+
+def test_other_settings_in_the_same_directory_are_refused(experiment):
+    changed = experiment.plan.model_copy(update={"settings": {**experiment.plan.settings, "model.dim": 32}})
+    with pytest.raises(ConfigError, match="was made with other settings than the plan has now; choose another --out"):
+        replace(experiment, plan=changed).run()
+
+
+def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path):
+    content = write_summary(experiment, tmp_path / "results.md")
+    (section,) = content["sections"]
+    for seed in (0, 1):
+        result = load_result(experiment.out / f"runs/small/syncrec/seed-{seed}/results/test-full.json")
+        summary = result.summary("fused")
+        for metric in ("hr@10", "ndcg@10", "mrr"):
+            shown = section["metrics"]["syncrec fused"][metric]
+            assert shown["books"][seed] == summary.domains["books"][metric]
+            assert shown["mean of domains"][seed] == summary.macro[metric]
+    kinds = [comparison["kind"] for comparison in section["comparisons"]]
+    assert kinds == ["single-domain twin", "best baseline"]
+    twin = section["comparisons"][0]
+    assert (twin["candidate"], twin["baseline"], twin["num_seeds"]) == ("syncrec fused", "alone", 2)
+    values = section["metrics"]["syncrec fused"]["ndcg@10"]["mean of domains"]
+    assert twin["macro"]["candidate_mean"] == pytest.approx(np.mean(values))
+    assert {other["candidate"] for other in section["others"]} == {"alone", "uncorrected fused", "popularity"}
+    text = (tmp_path / "results.md").read_text()
+    assert "2 trials of 1 epochs" in text
+    assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in text
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["sections"] == json.loads(json.dumps(content["sections"]))
+
+
+def test_a_model_without_training_meets_every_seed(experiment, tmp_path):
+    (section,) = write_summary(experiment, tmp_path / "results.md")["sections"]
+    (popularity,) = [other for other in section["others"] if other["candidate"] == "popularity"]
+    assert popularity["num_seeds"] == 2
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
+    jobs = [
+        Job("bad", [["evaluate", str(tmp_path / "gone")]], tmp_path / "bad.txt"),
+        Job("good", [["models"]], tmp_path / "good.txt"),
+    ]
+    outcomes = {}
+    run_jobs(jobs, 1, lambda outcome: outcomes.update({outcome.job.name: outcome.fault}))
+    assert outcomes["good"] is None
+    assert "no such run" in outcomes["bad"]
+    assert "sasrec" in (tmp_path / "good.txt").read_text()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_running_cells_and_the_same_command_goes_on(plan_path, experiment, tmp_path, kind):
+    text = plan_path.read_text().replace("seeds = [0, 1]", "seeds = [0]").replace("trials = 2", "trials = 0")
+    text = text.replace('"training.epochs" = 2', '"training.epochs" = 400')
+    text = text.replace('log = "log.csv"', f'dataset = "{experiment.dataset_path("small")}"')
+    (tmp_path / "plan.toml").write_text(text)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "syncrec", "benchmark", str(tmp_path / "plan.toml"), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    log = out / "runs/small/syncrec/seed-0/log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(kind)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "syncrec: stopped; what was trained is saved; continue with the same command"
+    epochs = len(log.read_text().splitlines())
+    assert 0 < epochs < 400
+    # A shorter plan would be refused; the saved state is what `train --resume` continues from.
+    fresh = Experiment(load_plan(tmp_path / "plan.toml"), out, 1, lambda _: None)
+    assert fresh.results("small", "full").keys() <= {"popularity"}
+    assert (out / "runs/small/syncrec/seed-0/last.safetensors").exists()
