@@ -2,9 +2,10 @@
 
     python benchmarks/run_all.py                       # about 10 minutes on one core
     python benchmarks/run_all.py --peer PYTHON         # also RePlay's SASRec, with the interpreter of its environment
-    python benchmarks/run_all.py --skip prepare        # leave one out
+    python benchmarks/run_all.py --skip prepare        # leave one out: its figures of the last run stay
 
-Each benchmark is a process of its own, on one thread, in CPU seconds; ratios of one run compare, figures of two do not.
+Each benchmark is a process of its own, on one thread, in CPU seconds; ratios inside one table compare, figures of two
+runs do not.
 """
 
 import argparse
@@ -115,7 +116,9 @@ def main() -> None:
     parser.add_argument("--skip", action="append", default=[], choices=[*TRAINING, "evaluation", "start", "prepare"])
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
-    found: dict[str, Any] = {"machine": machine()}
+    place = options.out / "latest.json"
+    found: dict[str, Any] = json.loads(place.read_text()) if options.skip and place.exists() else {}
+    found["machine"] = machine()
     for case in TRAINING:
         if case not in options.skip:
             found[case] = rows_of("training.py", "--case", case)

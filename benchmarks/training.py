@@ -193,6 +193,10 @@ def growth_cases() -> list[Measurement]:
     for items in (10_000, 100_000, 1_000_000):
         config = base_config(*sampled)
         rows.append(measure(f"{items:,} items", make_dataset(lengths, [items // 5] * 5), config, torch.float32, 6))
+    for users in (943, 9430):
+        many = skewed_lengths(users, 106, 737, np.random.default_rng(0))
+        dataset = make_dataset(many, [2000] * 5)
+        rows.append(measure(f"{users:,} users", dataset, base_config(*sampled), torch.float32, 6))
     for length in (50, 200):
         config = base_config(*sampled, f"model.max_length={length}")
         rows.append(measure(f"T = {length}", make_dataset(lengths, [2000] * 5), config, torch.float32, 6))
