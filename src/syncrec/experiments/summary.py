@@ -12,9 +12,10 @@ import numpy as np
 from syncrec import artifacts
 from syncrec.evaluation import EvaluationResult, versions
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
+from syncrec.evaluation.seeds import seed_mean
 from syncrec.experiments.plan import MEMORY_MODELS, Plan
 from syncrec.experiments.runner import Experiment
-from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages
+from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
 
 __all__ = ["summarise_experiment", "write_summary"]
 
@@ -140,14 +141,14 @@ def _metrics_table(plan: Plan, rows: Sequence[_Row]) -> Table:
     groups = []
     for domain in [*rows[0].results[0].domains, MACRO]:
         cells = [(row, [row.values(plan, metric)[domain] for metric in TABLE_METRICS]) for row in rows]
-        groups.append(tuple((domain, row.name, str(len(row.results)), *map(_spread, values)) for row, values in cells))
+        groups.append(
+            tuple(
+                (domain, row.name, str(len(row.results)), *(spread(seed_mean(v)) for v in values))
+                for row, values in cells
+            )
+        )
     columns = ("domain", "answer", "seeds", *map(str.upper, TABLE_METRICS))
     return Table("test split, mean ± standard deviation over seeds", columns, tuple(groups))
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
 
 
 def _others_table(plan: Plan, comparisons: Sequence[Comparison]) -> Table:
