@@ -5,13 +5,15 @@ import torch
 
 from syncrec.config import Config, load_config
 from syncrec.data.dataset import DatasetArrays
-from syncrec.data.packing import BatchPacker, Catalogue
+from syncrec.data.packing import NUM_PERIODS, BatchPacker, Catalogue
 from syncrec.losses.next_item import NegativeSampler, NextItemLoss
 from syncrec.losses.objective import JointObjective
 from syncrec.models.batch import TensorBatch
 from syncrec.models.registry import build_model
 
 CPU = torch.device("cpu")
+FIRST_TIME = 1_500_000_000
+DAY_S = 86_400
 DOMAINS = ("Books", "Food", "Tools")
 DOMAIN_SIZES = (9, 1, 14)
 NUM_USERS = 60
@@ -27,8 +29,14 @@ SMALL_MODEL = {
 
 
 def catalogue_of(*sizes):
-    """Domains of these sizes."""
-    return Catalogue(tuple(int(o) for o in np.cumsum([0, *sizes])))
+    """Domains of these sizes; the periods are days, so that the events of `times_of` lie in different ones."""
+    edges = tuple(FIRST_TIME + DAY_S * day for day in range(1, NUM_PERIODS))
+    return Catalogue(tuple(int(o) for o in np.cumsum([0, *sizes])), edges)
+
+
+def times_of(history):
+    """Times of the events of one history: gaps of 0, 1, 2, ... days, and some minutes."""
+    return [FIRST_TIME + DAY_S * i * (i - 1) // 2 + 100 * i for i in range(len(history))]
 
 
 def small_config(**sections) -> Config:
@@ -49,16 +57,21 @@ def flat(histories):
     return np.asarray([e for h in histories for e in h], dtype=np.int64), lengths
 
 
-def training_batch(catalogue, histories, max_length):
+def training_batch(catalogue, histories, max_length, times_of=times_of):
     """The packed batch and its tensors; histories are cut to their last T + 1 events, as in training."""
-    packed = BatchPacker(catalogue, max_length).training_batch(*flat([h[-max_length - 1 :] for h in histories]))
+    cut = [h[-max_length - 1 :] for h in histories]
+    times, _ = flat([times_of(h) for h in cut])
+    packed = BatchPacker(catalogue, max_length).training_batch(*flat(cut), times)
     return packed, TensorBatch.of(packed, CPU)
 
 
-def query_batch(catalogue, histories, domains, max_length):
-    """One question a history, cut to its last T events."""
-    events, lengths = flat([h[len(h) - min(len(h), max_length) :] for h in histories])
-    packed = BatchPacker(catalogue, max_length).query_batch(events, lengths, np.asarray(domains, dtype=np.int64))
+def query_batch(catalogue, histories, domains, max_length, times=None):
+    """One question a history, cut to its last T events; `times` of the histories, or those of `times_of`."""
+    cut = [h[len(h) - min(len(h), max_length) :] for h in histories]
+    times = [times_of(h) for h in cut] if times is None else times
+    known = [t[len(t) - len(h) :] for t, h in zip(times, cut, strict=True)]
+    asked = np.asarray(domains, dtype=np.int64)
+    packed = BatchPacker(catalogue, max_length).query_batch(*flat(cut), asked, flat(known)[0])
     return packed, TensorBatch.of(packed, CPU)
 
 

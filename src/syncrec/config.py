@@ -75,6 +75,10 @@ class ModelConfig(_Section):
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout after embedding, attention, feed-forward and tower")
     score: Literal["dot", "cosine"] = Field("cosine", description="inner product (M7), or cosine over temperature")
     temperature: float = Field(0.1, gt=0, description="divides cosine scores; without effect on dot scores")
+    time: bool = Field(
+        True,
+        description="embed the period of each event and the time since the one before it; not in the paper",
+    )
     mixing: Literal["asymmetric", "no-stop-gradient", "no-separation", "own-only"] = Field(
         "asymmetric",
         description="ACMoE (M5), or an ablation: every task trains all experts; likewise with one gate for all "
@@ -129,6 +133,11 @@ class TrainingConfig(_Section):
     patience: int = Field(10, ge=1, description="epochs without a better validation metric before stopping")
     monitor: Literal["mrr", "ndcg@10", "hr@10"] = Field("mrr", description="validation metric, mean over domains")
     monitor_answer: Literal["fused", "cross", "single"] = Field("fused", description="the answer it is taken of")
+    refit: Literal["none", "validation"] = Field(
+        "none",
+        description="validation: once validation has chosen epoch and fusion weights, train anew for as many epochs on "
+        "training and validation events together, and answer with that model; doubles the time",
+    )
     validate_every: int = Field(1, ge=1, description="epochs between validations")
     seed: int = Field(0, ge=0, description="of weights, order, negatives and dropout")
     precision: Literal["auto", "float32", "bfloat16"] = Field(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from syncrec.artifacts import exclusive
@@ -16,12 +17,12 @@ from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, ViewName, training_batches, training_users
 from syncrec.errors import ConfigError, DataError
-from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, save_result, versions
+from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, result_path, save_result, versions
 from syncrec.losses.objective import make_learner
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer, answer_vectors
 from syncrec.rng import derive_seed
-from syncrec.runs import BEST_NAME, LOG_NAME, RunDirectory, TrainedModel
+from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME, RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
@@ -54,7 +55,7 @@ class Run:
 
     @property
     def trained(self) -> TrainedModel:
-        """The model of the best epoch."""
+        """The model that answers: of the best epoch, or fitted again on validation events too (`training.refit`)."""
         return self._open()[1]
 
     def _open(self) -> tuple[Dataset, TrainedModel]:
@@ -66,11 +67,11 @@ class Run:
     def evaluate(self, split: Split = "test", protocol: str = "full", seed: int = 0) -> EvaluationResult:
         """Every answer of the run on `split`; the result is also kept in the run's `results` folder."""
         queries = self.dataset.queries(split)
-        vectors = answer_vectors(self.trained.model, self.dataset, queries)
-        scorers = answer_scorers(vectors, queries, self.trained.fusion_weights)
+        trained = self.trained if split == "test" else self.directory.trained_model(self._device, for_validation=True)
+        vectors = answer_vectors(trained.model, self.dataset, queries)
+        scorers = answer_scorers(vectors, queries, trained.fusion_weights)
         result = evaluate(queries, self.dataset, scorers, self._provenance(), protocol=protocol, split=split, seed=seed)
-        name = f"{split}-{protocol}" if protocol == "full" else f"{split}-{protocol}-seed{seed}"
-        save_result(self.path / "results" / f"{name}.json", result)
+        save_result(result_path(self.path, split, protocol, seed), result)
         return result
 
     def recommend(
@@ -231,54 +232,95 @@ class _TrainingSession:
 
     def __init__(self, data: Dataset, config: Config, path: Path) -> None:
         self.data, self.config, self.path = data, config, path
-        device = choose_device(self.config.training.device)
-        use_threads(self.config.training.threads)
-        catalogue = Catalogue.of(data)
-        self.users = training_users(data)
+        self.device = choose_device(config.training.device)
+        use_threads(config.training.threads)
         self.queries = data.queries("validation")
-        if not len(self.users) or not len(self.queries):
+        if not len(training_users(data)) or not len(self.queries):
             raise DataError(
-                f"{data.path}: has {len(self.users)} users to train on and {len(self.queries)} validation "
+                f"{data.path}: has {len(training_users(data))} users to train on and {len(self.queries)} validation "
                 "targets; both must be at least 1; prepare it with longer histories"
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.config.training.seed, "weights"))
-            self.model, objective = make_learner(self.config, catalogue, np.asarray(data.item_counts))
-        self.packer = BatchPacker(catalogue, self.config.model.max_length, self.model.views)
-        self.trainer = Trainer(self.model, objective, self.config, path, domains=data.domains, device=device)
+        self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end))
 
     def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:
         """Train to the end, or until a signal (false)."""
+        if not self.fit.run(track, self._validate, show_progress=show_progress):
+            return False
+        chosen = self._choose_fusion()
+        return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
+
+    def _validate(self) -> Validation:
+        return validate(self.fit.model, self.data, self.queries, self.config.training)
+
+    def _choose_fusion(self) -> dict[str, Any]:
+        """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.
+
+        Returns:
+            the state of the best checkpoint.
+        """
+        path = self.path / BEST_NAME
+        best = load_checkpoint(path)
+        if "fusion_weights" not in best.state:
+            return best.state
+        load_module(self.fit.model, best.tensors["model"], str(path))
+        chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
+        state = {**best.state, **chosen.extra}
+        save_checkpoint(path, best.tensors, state)
+        return state
+
+    def _refit(self, chosen: dict[str, Any], track: Sequence[str], show_progress: ProgressStyle) -> bool:
+        """Train anew on training and validation events, as long as `chosen` says; false if stopped by a signal."""
+        path = self.path / REFIT_NAME
+        path.mkdir(exist_ok=True)
+        fit = _Fit(self.data, self.config, path, self.device, np.asarray(self.data.validation_end))
+        is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
+        if is_finished:
+            save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
+        return is_finished
+
+
+class _Fit:
+    """A fresh model and its training on every user's events before `ends`, with its files in `path`."""
+
+    def __init__(
+        self, data: Dataset, config: Config, path: Path, device: torch.device, ends: npt.NDArray[np.int64]
+    ) -> None:
+        self.data, self.training, self.path, self.ends = data, config.training, path, ends
+        self.users = np.flatnonzero(ends > np.asarray(data.user_offsets)[:-1])
+        catalogue = Catalogue.of(data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.training.seed, "weights"))
+            self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
+        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
+        self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
+
+    def run(
+        self,
+        track: Sequence[str],
+        validate: Callable[[], Validation] | None,
+        *,
+        num_epochs: int | None = None,
+        show_progress: ProgressStyle,
+    ) -> bool:
+        """Train to the end, from the last checkpoint on if there is one; false if stopped by a signal."""
         trackers = [make_tracker(kind, self.path) for kind in track]
         self.trainer.resume()
         log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
         try:
-            is_finished = self.trainer.train(
-                self._batches, self._steps_per_epoch(), self._validate, [log, *trackers], show_progress=show_progress
+            return self.trainer.train(
+                self._batches,
+                -(-len(self.users) // self.training.batch_size),
+                validate,
+                [log, *trackers],
+                num_epochs=num_epochs,
+                show_progress=show_progress,
             )
-            if is_finished:
-                self._choose_fusion()
-            return is_finished
         finally:
             for tracker in trackers:
                 tracker.close()
 
-    def _steps_per_epoch(self) -> int:
-        return -(-len(self.users) // self.config.training.batch_size)
-
     def _batches(self, epoch: int, skip: int) -> Iterator[PackedBatch]:
-        training = self.config.training
-        return training_batches(self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip)
-
-    def _validate(self) -> Validation:
-        return validate(self.model, self.data, self.queries, self.config.training)
-
-    def _choose_fusion(self) -> None:
-        """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone."""
-        path = self.path / BEST_NAME
-        best = load_checkpoint(path)
-        if "fusion_weights" not in best.state:
-            return
-        load_module(self.model, best.tensors["model"], str(path))
-        chosen = validate(self.model, self.data, self.queries, self.config.training, FUSION_GRID)
-        save_checkpoint(path, best.tensors, {**best.state, **chosen.extra})
+        training = self.training
+        return training_batches(
+            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends
+        )

@@ -6,6 +6,7 @@
 | `config.toml` | the effective configuration |
 | `log.jsonl` | one record an epoch |
 | `last.safetensors`, `best.safetensors` | where training stands; the best epoch on validation |
+| `refit/` | with `training.refit`: the same files of the training on training and validation events together |
 | `results/*.json` | evaluations |
 """
 
@@ -23,16 +24,17 @@ from syncrec.checkpoint import load_checkpoint, load_module
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import Catalogue
-from syncrec.errors import ArtifactError
+from syncrec.errors import ArtifactError, CheckpointError
 from syncrec.models.interface import SequentialModel
 from syncrec.models.registry import build_model
 
-__all__ = ["BEST_NAME", "LAST_NAME", "LOG_NAME", "RunDirectory", "TrainedModel", "library_versions"]
+__all__ = ["BEST_NAME", "LAST_NAME", "LOG_NAME", "REFIT_NAME", "RunDirectory", "TrainedModel", "library_versions"]
 
 SCHEMA_VERSION = 1
 LAST_NAME = "last.safetensors"
 BEST_NAME = "best.safetensors"
 LOG_NAME = "log.jsonl"
+REFIT_NAME = "refit"
 _INFO_NAME = "run.json"
 
 
@@ -43,7 +45,7 @@ def library_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The model of the best epoch, in evaluation mode; `fusion_weights` are w_d of (M13) by domain number, or None."""
+    """The model that answers, in evaluation mode; `fusion_weights` are w_d of (M13) by domain number, or None."""
 
     model: SequentialModel
     fusion_weights: tuple[float, ...] | None
@@ -121,15 +123,39 @@ class RunDirectory:
         """The sizes the model was built for."""
         return Catalogue(tuple(self.info["item_offsets"]))
 
-    def trained_model(self, device: torch.device) -> TrainedModel:
-        """The model of the best epoch so far, on `device`.
+    def is_finished(self) -> bool:
+        """Whether training has come to its end, the second fit (`training.refit`) included."""
+        last = self.path / LAST_NAME
+        if self.config.training.refit != "none":
+            return (self.path / REFIT_NAME / BEST_NAME).exists()
+        return last.exists() and bool(load_checkpoint(last).state["is_finished"])
+
+    def logs(self) -> list[Path]:
+        """The logs of its one or two fits."""
+        return [path for path in (self.path / LOG_NAME, self.path / REFIT_NAME / LOG_NAME) if path.exists()]
+
+    def trained_model(self, device: torch.device, *, for_validation: bool = False) -> TrainedModel:
+        """The model to answer with, on `device`: that of the best epoch so far, or the one that was fitted again.
+
+        Args:
+            device: where to put it.
+            for_validation: the model that has not seen the validation events, whether there is a later one or not.
 
         Raises:
-            CheckpointError: nothing was trained yet, or the checkpoint does not fit.
+            CheckpointError: nothing was trained yet, training is not finished where it ends with a second fit, or
+                the checkpoint does not fit.
         """
-        checkpoint = load_checkpoint(self.path / BEST_NAME)
+        path = self.path / BEST_NAME
+        if self.config.training.refit != "none" and not for_validation:
+            path = self.path / REFIT_NAME / BEST_NAME
+            if not path.exists() and (self.path / BEST_NAME).exists():
+                raise CheckpointError(
+                    f"{self.path}: the second fit (training.refit) is not finished; "
+                    f"go on with `syncrec train DATASET --out {self.path} --resume`"
+                )
+        checkpoint = load_checkpoint(path)
         model = build_model(self.catalogue, self.config.model)
-        load_module(model, checkpoint.tensors["model"], str(self.path / BEST_NAME))
+        load_module(model, checkpoint.tensors["model"], str(path))
         weights = checkpoint.state.get("fusion_weights")
         fusion = None if weights is None else tuple(weights[domain] for domain in self.info["domains"])
         return TrainedModel(model.to(device).eval(), fusion, checkpoint.state["epoch"])

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from builders import catalogue_of, flat
 from syncrec.data.packing import (
+    NUM_PERIODS,
     BatchPacker,
+    Catalogue,
     history_batch,
     pack_segments,
     query_batches,
@@ -52,6 +54,27 @@ def test_segments_lie_whole_and_apart_in_the_rows(lengths, capacity):
     assert all(0 <= slot < capacity for _, slot in taken)
     assert {row for row, _ in taken} == set(range(num_rows))
     assert num_rows <= 2 * -(-sum(lengths) // capacity)
+
+
+def test_times_go_with_their_events():
+    histories, times = [[0, 6, 1, 7], [9]], np.asarray([10, 20, 30, 40, 50])
+    packer = BatchPacker(CATALOGUE, 9)
+    asked = packer.query_batch(*flat(histories), np.asarray([0, 2]), times)
+    for packed in (packer.training_batch(*flat(histories), times), asked):
+        for view in (packed.cross, packed.single):
+            pairs = set(zip(view.tokens.flat, view.times.flat, strict=True))
+            assert {(t, s) for t, s in pairs if t < START} <= {(0, 10), (6, 20), (1, 30), (7, 40), (9, 50)}
+            assert {s for t, s in pairs if t >= START} == {0}
+    assert (asked.cross.times > 0).sum() == 5
+
+
+def test_periods_hold_equally_many_training_events(tiny_dataset):
+    edges = np.asarray(Catalogue.of(tiny_dataset).period_edges)
+    assert len(edges) == NUM_PERIODS - 1
+    ranges = zip(tiny_dataset.user_offsets, tiny_dataset.train_end, strict=False)
+    times = np.concatenate([tiny_dataset.timestamps[start:stop] for start, stop in ranges])
+    counts = np.bincount(np.searchsorted(edges, times, side="right"), minlength=NUM_PERIODS)
+    assert counts.max() - counts.min() <= 2
 
 
 @given(HISTORIES)

@@ -45,7 +45,7 @@ def test_fresh_adapters_change_nothing():
     model = small_model(CATALOGUE, name="abxi")
     _, batch = training_batch(CATALOGUE, HISTORIES, 6)
     view = batch.single
-    embedding = model.embedding(view.tokens, view.domains, view.positions)
+    embedding = model.embedding(view.tokens, view.domains, view.positions, view.times)
     for group in range(CATALOGUE.num_domains + 1):
         groups = torch.full_like(view.domains, group)
         plain = model.encoder.encoder(embedding, view.mask)
@@ -107,7 +107,8 @@ def test_scoring_packs_both_views(tiny_dataset):
     queries = tiny_dataset.queries("test")
     found = answer_vectors(model, tiny_dataset, queries).queries["cross"]
     for n in range(0, len(queries), 9):
-        history = tiny_dataset.items[queries.history_starts[n] : queries.target_events[n]].tolist()
-        _, batch = query_batch(model.catalogue, [history], [queries.domains[n]], model.config.max_length)
+        events = slice(queries.history_starts[n], queries.target_events[n])
+        history, times = tiny_dataset.items[events].tolist(), tiny_dataset.timestamps[events].tolist()
+        _, batch = query_batch(model.catalogue, [history], [queries.domains[n]], model.config.max_length, [times])
         expected = model.query_vectors(model.eval().encode(batch)["cross"])[0]
         torch.testing.assert_close(found[n], expected, atol=1e-5, rtol=1e-5)

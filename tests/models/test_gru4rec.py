@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from builders import catalogue_of, in_given_order, query_batch, random_histories, shake, small_model, training_batch
+from builders import (
+    catalogue_of,
+    in_given_order,
+    query_batch,
+    random_histories,
+    shake,
+    small_model,
+    times_of,
+    training_batch,
+)
 
 CATALOGUE = catalogue_of(5, 3, 7)
 HISTORIES = [[0, 6, 1, 12, 8, 2, 5], [9, 7, 4], [3, 14, 13, 6], [2]]
@@ -36,7 +45,8 @@ def expected(model, history):
     """The state before each event of one user's history."""
     tokens = torch.tensor([CATALOGUE.num_items, *history[:-1]])
     domains = torch.searchsorted(torch.tensor(CATALOGUE.offsets), tokens, right=True) - 1
-    states = model.embedding(tokens, domains, torch.arange(len(history)))
+    times = torch.tensor([0, *times_of(history[:-1])])
+    states = model.embedding(*(codes[None] for codes in (tokens, domains, torch.arange(len(history)), times)))[0]
     for layer in model.layers:
         states = stepped(layer, states)
     return states

@@ -8,6 +8,8 @@ import torch
 import syncrec
 from builders import (
     CPU,
+    DAY_S,
+    FIRST_TIME,
     catalogue_of,
     flat,
     in_given_order,
@@ -17,6 +19,7 @@ from builders import (
     shake,
     small_config,
     small_model,
+    times_of,
     training_batch,
 )
 from jobs import TINY, write_small_log
@@ -42,9 +45,14 @@ def of_domain(domain, items):
     return [item for item in items if start <= item < stop]
 
 
-def outputs(model, histories, domain):
+def by_item(history):
+    """Times that follow from the item, whatever events are beside it."""
+    return [FIRST_TIME + DAY_S * item for item in history]
+
+
+def outputs(model, histories, domain, times_of=times_of):
     """Answers to the targets of one domain, in the order of the events."""
-    packed, batch = training_batch(CATALOGUE, histories, 6)
+    packed, batch = training_batch(CATALOGUE, histories, 6, times_of)
     out = in_given_order(packed, model.encode(batch)["single"])
     is_here = [bool(of_domain(domain, [event])) for history in histories for event in history]
     return out[torch.tensor(is_here)]
@@ -61,17 +69,25 @@ def sasrec_of(model, domain):
         twin.embedding.domains.weight.zero_()
     twin.embedding.positions.load_state_dict(network.positions.state_dict())
     twin.embedding.norm.load_state_dict(network.norm.state_dict())
+    twin.embedding.time.load_state_dict(network.time.state_dict())
     twin.encoder.load_state_dict(network.encoder.state_dict())
     return twin.eval()
+
+
+def own_events(domain, history):
+    """Events of one domain, numbered in it, and their times."""
+    dated = zip(history, times_of(history), strict=True)
+    own = [(item - CATALOGUE.offsets[domain], time) for item, time in dated if of_domain(domain, [item])]
+    return [item for item, _ in own], [time for _, time in own]
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_domain_gets_what_sasrec_gives_on_a_dataset_of_that_domain(domain):
     model = build().eval()
-    own = [[item - CATALOGUE.offsets[domain] for item in of_domain(domain, history)] for history in HISTORIES]
     twin = sasrec_of(model, domain)
-    packed, batch = training_batch(twin.catalogue, [history for history in own if history], 6)
-    expected = in_given_order(packed, twin.encode(batch)["cross"])
+    own, times = zip(*(own_events(domain, history) for history in HISTORIES if of_domain(domain, history)), strict=True)
+    packed = BatchPacker(twin.catalogue, 6).training_batch(*flat(own), flat(times)[0])
+    expected = in_given_order(packed, twin.encode(TensorBatch.of(packed, CPU))["cross"])
     torch.testing.assert_close(outputs(model, HISTORIES, domain), expected, **CLOSE)
 
 
@@ -117,11 +133,11 @@ def test_a_network_reads_items_of_its_own_domain_alone():
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_events_of_other_domains_change_nothing(domain):
     model = build().eval()
-    before = outputs(model, HISTORIES, domain)
+    before = outputs(model, HISTORIES, domain, by_item)
     own = [of_domain(domain, history) for history in HISTORIES]
     for seed in range(5):
         histories = [woven(items, domain, seed) for items in own]
-        assert torch.equal(outputs(model, histories, domain), before)
+        assert torch.equal(outputs(model, histories, domain, by_item), before)
 
 
 def woven(items, domain, seed):
@@ -138,7 +154,8 @@ def test_the_order_of_domains_changes_no_answer_to_a_question():
     for domain in DOMAINS:
         found = []
         for histories in (HISTORIES, [of_domain(domain, history) for history in HISTORIES]):
-            packed, batch = query_batch(CATALOGUE, histories, [domain] * 4, 7)
+            times = [by_item(history) for history in histories]
+            packed, batch = query_batch(CATALOGUE, histories, [domain] * 4, 7, times)
             found.append(in_given_order(packed, model.encode(replace(batch, only_asked=True))["single"]))
         torch.testing.assert_close(found[0], found[1], **CLOSE)
 

@@ -16,8 +16,9 @@ def test_vectors_of_all_queries_equal_those_asked_one_by_one(tiny_dataset, batch
     assert model.training
     model.eval()
     for n in range(0, len(queries), 9):
-        history = tiny_dataset.items[queries.history_starts[n] : queries.target_events[n]].tolist()
-        packed, batch = query_batch(model.catalogue, [history], [queries.domains[n]], model.config.max_length)
+        events = slice(queries.history_starts[n], queries.target_events[n])
+        history, times = tiny_dataset.items[events].tolist(), tiny_dataset.timestamps[events].tolist()
+        packed, batch = query_batch(model.catalogue, [history], [queries.domains[n]], model.config.max_length, [times])
         for name, encoded in model.encode(batch).items():
             expected = model.query_vectors(in_given_order(packed, encoded))[0]
             torch.testing.assert_close(vectors.queries[name][n], expected, atol=1e-5, rtol=1e-5)

@@ -2,17 +2,57 @@ import torch
 from torch import nn
 
 from syncrec.nn.dropout import PooledDropout
-from syncrec.nn.embedding import HistoryEmbedding, initialise_linear
+from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding, initialise_linear
 
 
 def test_embedding_is_the_normalised_sum_of_item_domain_and_position():
     torch.manual_seed(0)
     embedding = HistoryEmbedding(num_tokens=7, num_domains=2, max_length=3, dim=4, dropout=PooledDropout(0.0))
-    found = embedding(torch.tensor([[6, 2]]), torch.tensor([[2, 1]]), torch.tensor([[0, 3]]))
+    found = embedding(torch.tensor([[6, 2]]), torch.tensor([[2, 1]]), torch.tensor([[0, 3]]), torch.tensor([[0, 99]]))
     for place, (token, domain, position) in enumerate([(6, 2, 0), (2, 1, 3)]):
         total = embedding.items.weight[token] + embedding.domains.weight[domain] + embedding.positions.weight[position]
         expected = (total - total.mean()) / torch.sqrt(total.var(unbiased=False) + 1e-5)
         torch.testing.assert_close(found[0, place], expected)
+
+
+DAY_S = 86_400
+
+
+def time_codes(times, positions, edges=(10 * DAY_S, 20 * DAY_S)):
+    """(period, gap) codes of one row, read from an embedding whose rows are their own numbers."""
+    part = TimeEmbedding(2, len(edges) + 1, edges)
+    with torch.no_grad():
+        for place, table in enumerate((part.periods, part.gaps)):
+            table.weight.zero_()
+            table.weight[:, place] = torch.arange(len(table.weight))
+    found = part(torch.tensor([times]), torch.tensor([positions]))[0].int()
+    return [tuple(row) for row in found.tolist()]
+
+
+def test_a_start_token_has_no_time_and_the_first_event_no_gap():
+    assert time_codes([0, 5 * DAY_S, 0, 15 * DAY_S], [0, 1, 0, 1]) == [(0, 0), (1, 0), (0, 0), (2, 0)]
+
+
+def test_periods_lie_between_the_edges_and_the_last_one_has_no_end():
+    times = [0, 10 * DAY_S - 1, 10 * DAY_S, 20 * DAY_S, 999 * DAY_S]
+    assert [period for period, _ in time_codes(times, [1, 1, 1, 1, 1])] == [1, 1, 2, 3, 3]
+
+
+def test_gaps_are_powers_of_two_minutes():
+    gaps = [0, 60, 180, 181, DAY_S, 2 * DAY_S, 400 * DAY_S, 40_000 * DAY_S]
+    for gap, code in zip(gaps, [1, 2, 3, 4, 12, 13, 21, 24], strict=True):
+        assert time_codes([0, 7, 7 + gap], [0, 1, 2])[2][1] == code
+
+
+def test_an_event_out_of_order_counts_as_without_gap():
+    assert time_codes([0, 5 * DAY_S, 4 * DAY_S], [0, 1, 2])[2] == (1, 1)
+
+
+def test_edges_are_kept_with_the_weights():
+    saved = TimeEmbedding(2, 3, (10, 20)).state_dict()
+    other = TimeEmbedding(2, 3)
+    other.load_state_dict(saved)
+    assert other.edges.tolist() == [10, 20]
 
 
 def test_linear_parts_start_small_and_without_bias():

@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from builders import times_of
+
 
 def layer_norm(x, scale, shift):
     centred = x - x.mean()
@@ -39,21 +41,39 @@ class ReferenceNetwork:
     def domain_of(self, item):
         return next(d for d in range(self.num_domains) if self.offsets[d] <= item < self.offsets[d + 1])
 
-    def embed(self, token, domain, position):
-        """(M2)"""
+    def time(self, times, position):
+        """Period of an event and gap to the one before it; `times` of the sequence, 0 for its start token."""
+        table = self.model.embedding.time
+        if position == 0:
+            return table.periods.weight[0] + table.gaps.weight[0]
+        period = 1 + sum(int(edge) <= times[position] for edge in table.edges)
+        gap = 0
+        if position > 1:
+            minutes = (times[position] - times[position - 1]) / 60
+            gap = min(1 + math.ceil(math.log2(1 + minutes)), 24)
+        return table.periods.weight[period] + table.gaps.weight[gap]
+
+    def embed(self, token, domain, position, times):
+        """(M2), and the time."""
         table = self.model.embedding
         total = table.items.weight[token] + table.domains.weight[domain] + table.positions.weight[position]
-        return layer_norm(total, table.norm.weight, table.norm.bias)
+        return layer_norm(total + self.time(times, position), table.norm.weight, table.norm.bias)
+
+    def sequence(self, tokens, domains, times):
+        """Embeddings of a start token and events; `times` of the events."""
+        whole = [0, *times]
+        return [self.embed(t, d, place, whole) for place, (t, d) in enumerate(zip(tokens, domains, strict=True))]
 
     def cross_embeddings(self, history):
         """Start token, then every event."""
-        tokens = [(self.num_items, self.num_domains)] + [(e, self.domain_of(e)) for e in history]
-        return [self.embed(token, domain, position) for position, (token, domain) in enumerate(tokens)]
+        domains = [self.num_domains] + [self.domain_of(e) for e in history]
+        return self.sequence([self.num_items, *history], domains, times_of(history))
 
     def single_embeddings(self, history, domain):
-        """Start token of `domain`, then its events."""
-        tokens = [self.num_items + 1 + domain] + [e for e in history if self.domain_of(e) == domain]
-        return [self.embed(token, domain, position) for position, token in enumerate(tokens)]
+        """Start token of `domain`, then its events, at their times in the whole history."""
+        own = [(e, time) for e, time in zip(history, times_of(history), strict=True) if self.domain_of(e) == domain]
+        tokens = [self.num_items + 1 + domain] + [e for e, _ in own]
+        return self.sequence(tokens, [domain] * len(tokens), [time for _, time in own])
 
     def attention(self, block, sequence):
         """Each position reads itself and the ones before it, head by head."""
@@ -127,8 +147,8 @@ class ReferenceNetwork:
         cross = self.mixture(self.cross_embeddings(history[:-1]), 0)
         single = {}
         for domain in {self.domain_of(e) for e in history}:
-            own = [e for e in history if self.domain_of(e) == domain]
-            single[domain] = iter(self.mixture(self.single_embeddings(own[:-1], domain), 1 + domain))
+            last = max(t for t, event in enumerate(history) if self.domain_of(event) == domain)
+            single[domain] = iter(self.mixture(self.single_embeddings(history[:last], domain), 1 + domain))
         answers = []
         for t, target in enumerate(history):
             domain = self.domain_of(target)

@@ -26,9 +26,11 @@ def recommender(model, tiny_dataset):
     return Recommender(TrainedModel(model, WEIGHTS, 0), tiny_dataset)
 
 
-def expected(model, dataset, history, domain, answer):
+def expected(model, dataset, user, domain, answer):
     """(item id, score) of the whole catalogue, best first."""
-    packed, batch = query_batch(model.catalogue, [history], [domain], model.config.max_length)
+    times = dataset.timestamps[dataset.user_offsets[user] : dataset.user_offsets[user + 1]].tolist()
+    history = dataset.history(user).tolist()
+    packed, batch = query_batch(model.catalogue, [history], [domain], model.config.max_length, [times])
     with torch.no_grad():
         vectors = {name: model.query_vectors(in_given_order(packed, y))[0] for name, y in model.encode(batch).items()}
         start, stop = dataset.item_range(domain)
@@ -44,7 +46,7 @@ def test_the_best_items_come_first_with_their_scores(recommender, model, tiny_da
     for user in (0, 7, 31):
         name = tiny_dataset.domains[domain]
         found = recommender.for_user(tiny_dataset.users[user], name, 5, answer=answer)
-        wanted = expected(model, tiny_dataset, tiny_dataset.history(user).tolist(), domain, answer)[:5]
+        wanted = expected(model, tiny_dataset, user, domain, answer)[:5]
         assert [entry.item for entry in found] == [item for item, _ in wanted]
         assert [entry.score for entry in found] == pytest.approx([score for _, score in wanted], abs=1e-4)
         assert [entry.rank for entry in found] == list(range(1, len(wanted) + 1))
@@ -58,9 +60,22 @@ def as_pairs(dataset, user):
 
 def test_a_history_given_by_ids_equals_that_of_the_user(recommender, tiny_dataset):
     for user in (3, 12):
-        assert recommender.for_history(as_pairs(tiny_dataset, user), "Tools", 4) == recommender.for_user(
-            tiny_dataset.users[user], "Tools", 4
-        )
+        times = tiny_dataset.timestamps[tiny_dataset.user_offsets[user] :][: len(tiny_dataset.history(user))].tolist()
+        given = recommender.for_history(as_pairs(tiny_dataset, user), "Tools", 4, times=times)
+        assert given == recommender.for_user(tiny_dataset.users[user], "Tools", 4)
+
+
+def test_a_history_without_times_is_of_the_newest_time_in_the_dataset(recommender, tiny_dataset):
+    newest = int(tiny_dataset.timestamps.max())
+    history = as_pairs(tiny_dataset, 3)
+    dated = recommender.for_history(history, "Tools", 4, times=[newest] * len(history))
+    assert recommender.for_history(history, "Tools", 4) == dated
+    assert recommender.for_history(history, "Tools", 4, times=[0] * len(history)) != dated
+
+
+def test_times_must_be_as_many_as_events(recommender):
+    with pytest.raises(ConfigError, match=r"times must be one for each event of the history \(1\), got 2"):
+        recommender.for_history([("Books", "B01")], "Books", 4, times=[1, 2])
 
 
 def test_an_empty_history_gets_an_answer(recommender):

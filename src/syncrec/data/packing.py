@@ -10,7 +10,7 @@ Token codes: an item is its index in the dataset, 0..I-1; `I + t` starts task t 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from syncrec.data.dataset import Dataset, Queries
 from syncrec.rng import numpy_generator
 
 __all__ = [
+    "NUM_PERIODS",
     "BatchPacker",
     "Catalogue",
     "PackedBatch",
@@ -31,20 +32,28 @@ __all__ = [
     "training_users",
 ]
 
+NUM_PERIODS = 32
+_MOST_TIMES = 1_000_000
+
 Ints = npt.NDArray[np.int64]
 ViewName = Literal["cross", "single"]
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Sizes a model is built from: domain d owns item indices `offsets[d]:offsets[d+1]`."""
+    """What a model is built from: domain d owns item indices `offsets[d]:offsets[d+1]`.
+
+    `period_edges` are times in unix seconds, ascending, that cut the training events into `NUM_PERIODS` parts of equal
+    size; none if the model gets them from a checkpoint, or does without.
+    """
 
     offsets: tuple[int, ...]
+    period_edges: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Catalogue":
         """The catalogue of `dataset`."""
-        return cls(tuple(int(o) for o in dataset.item_offsets))
+        return cls(tuple(int(o) for o in dataset.item_offsets), _period_edges(dataset))
 
     @property
     def num_domains(self) -> int:
@@ -74,6 +83,7 @@ class PackedView:
     domains: Ints  # of the token; a start token of the cross task has D
     positions: Ints  # within the segment, the start token has 0
     segments: Ints
+    times: Ints  # of the event, unix seconds; 0 at start tokens
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,17 @@ def pack_segments(lengths: Ints, capacity: int) -> tuple[Ints, Ints, int]:
     return rows, starts, num_rows
 
 
+class _Tokens(NamedTuple):
+    """Events, or start tokens, one after another; as in `PackedView`, int64 [n] each."""
+
+    codes: Ints
+    domains: Ints
+    times: Ints
+
+    def take(self, order: Ints | npt.NDArray[np.bool_]) -> "_Tokens":
+        return _Tokens(*(array[order] for array in self))
+
+
 def _fill_rows(lengths: Ints) -> tuple[Ints, Ints, int, int]:
     """`pack_segments` at the row length that costs least, and that length.
 
@@ -128,7 +149,7 @@ def _fill_rows(lengths: Ints) -> tuple[Ints, Ints, int, int]:
     return min(packed, key=lambda found: found[2] * found[3] * (150 + found[3]))
 
 
-def _lay_out(tokens: Ints, domains: Ints, lengths: Ints, filler: tuple[int, int]) -> tuple[PackedView, Ints]:
+def _lay_out(tokens: "_Tokens", lengths: Ints, filler: tuple[int, int]) -> tuple[PackedView, Ints]:
     """Pack segments that follow each other in `tokens`; also gives the flat slot of every token."""
     rows, starts, num_rows, capacity = _fill_rows(lengths)
     positions = _ranges(lengths)
@@ -141,7 +162,13 @@ def _lay_out(tokens: Ints, domains: Ints, lengths: Ints, filler: tuple[int, int]
         return flat.reshape(-1, capacity)
 
     segments = np.repeat(np.arange(len(lengths)), lengths)
-    view = PackedView(placed(tokens, filler[0]), placed(domains, filler[1]), placed(positions, 0), placed(segments, -1))
+    view = PackedView(
+        tokens=placed(tokens.codes, filler[0]),
+        domains=placed(tokens.domains, filler[1]),
+        positions=placed(positions, 0),
+        segments=placed(segments, -1),
+        times=placed(tokens.times, 0),
+    )
     return view, slots
 
 
@@ -162,78 +189,77 @@ class BatchPacker:
         self.views = frozenset(views)
         self._offsets = np.asarray(catalogue.offsets, dtype=np.int64)
 
-    def training_batch(self, events: Ints, lengths: Ints) -> PackedBatch:
+    def training_batch(self, events: Ints, lengths: Ints, times: Ints | None = None) -> PackedBatch:
         """Every event is a target; `events` holds the histories one after another, at most T + 1 events each.
 
         The input at a target is the event before it (start token: none), in the hybrid history and in the history
-        of the target's domain.
+        of the target's domain. `times` are those of the events, unix seconds; None: all the same.
         """
         users = np.repeat(np.arange(len(lengths)), lengths)
-        domains = self._domain_of(events)
-        cross, cross_slots = self._training_view("cross", events, domains, users)
-        single, single_slots = self._training_view("single", events, domains, users)
-        return self._batch(cross, single, events, domains, users, cross_slots, single_slots)
+        tokens = self._tokens(events, times)
+        cross, cross_slots = self._training_view("cross", tokens, users)
+        single, single_slots = self._training_view("single", tokens, users)
+        return self._batch(cross, single, events, tokens.domains, users, cross_slots, single_slots)
 
-    def _training_view(self, name: ViewName, events: Ints, domains: Ints, users: Ints) -> tuple[PackedView, Ints]:
+    def _training_view(self, name: ViewName, tokens: _Tokens, users: Ints) -> tuple[PackedView, Ints]:
         """One view and the flat slot at which each event, in the order given, is asked for."""
         if name not in self.views:
-            return self._empty_view(len(events))
-        keys = users if name == "cross" else users * self.catalogue.num_domains + domains
+            return self._empty_view(len(users))
+        keys = users if name == "cross" else users * self.catalogue.num_domains + tokens.domains
         order = np.argsort(keys, kind="stable")
         lengths = _run_lengths(keys[order])
-        tasks = None if name == "cross" else domains[order]
-        tokens, token_domains = self._shifted(events[order], domains[order], _ranges(lengths) == 0, tasks)
-        view, ordered_slots = self._view(tokens, token_domains, lengths)
+        ordered = tokens.take(order)
+        is_first = _ranges(lengths) == 0
+        starts = self._starts(None if name == "cross" else ordered.domains, len(users))
+        before = [np.where(is_first, start, np.roll(array, 1)) for start, array in zip(starts, ordered, strict=True)]
+        view, ordered_slots = self._view(_Tokens(*before), lengths)
         slots = np.empty_like(ordered_slots)
         slots[order] = ordered_slots
         return view, slots
 
-    def query_batch(self, events: Ints, lengths: Ints, domains: Ints) -> PackedBatch:
-        """One question a history: the next item after all its events (at most T, none is fine), in `domains`."""
-        event_domains, count = self._domain_of(events), len(lengths)
+    def query_batch(self, events: Ints, lengths: Ints, domains: Ints, times: Ints | None = None) -> PackedBatch:
+        """One question a history: the next item after all its events (at most T, none is fine), in `domains`.
+
+        `times` are those of the events, unix seconds; None: all the same.
+        """
+        tokens, count = self._tokens(events, times), len(lengths)
         cross, cross_slots = self._empty_view(count)
         single, single_slots = self._empty_view(count)
         if "cross" in self.views:
-            cross, cross_slots = self._after_start(events, event_domains, lengths, None)
+            cross, cross_slots = self._after_start(tokens, lengths, None)
         if "single" in self.views:
             users = np.repeat(np.arange(count), lengths)
-            asked = event_domains == domains[users]
+            asked = tokens.domains == domains[users]
             own = np.bincount(users[asked], minlength=count).astype(np.int64)
-            single, single_slots = self._after_start(events[asked], event_domains[asked], own, domains)
+            single, single_slots = self._after_start(tokens.take(asked), own, domains)
         unknown = np.full(count, -1, dtype=np.int64)
         return self._batch(cross, single, unknown, domains, np.arange(count), cross_slots, single_slots)
 
     def _empty_view(self, num_targets: int) -> tuple[PackedView, Ints]:
         nothing = np.zeros((0, 1), dtype=np.int64)
-        return PackedView(nothing, nothing, nothing, nothing), np.zeros(num_targets, dtype=np.int64)
+        return PackedView(nothing, nothing, nothing, nothing, nothing), np.zeros(num_targets, dtype=np.int64)
 
-    def _after_start(
-        self, events: Ints, event_domains: Ints, lengths: Ints, tasks: Ints | None
-    ) -> tuple[PackedView, Ints]:
+    def _after_start(self, tokens: _Tokens, lengths: Ints, domains: Ints | None) -> tuple[PackedView, Ints]:
         """Segments of a start token and all events; the slots are those of the last tokens."""
-        num_domains, count = self.catalogue.num_domains, len(lengths)
-        starts = self.catalogue.num_items + (np.zeros(count, dtype=np.int64) if tasks is None else tasks + 1)
-        start_domains = np.full(count, num_domains) if tasks is None else tasks
         before = np.cumsum(lengths) - lengths
-        tokens = np.insert(events, before, starts)
-        domains = np.insert(event_domains, before, start_domains)
-        view, slots = self._view(tokens, domains, lengths + 1)
+        starts = self._starts(domains, len(lengths))
+        whole = [np.insert(array, before, start) for start, array in zip(starts, tokens, strict=True)]
+        view, slots = self._view(_Tokens(*whole), lengths + 1)
         return view, slots[np.cumsum(lengths + 1) - 1]
 
-    def _shifted(
-        self, events: Ints, domains: Ints, is_first: npt.NDArray[np.bool_], tasks: Ints | None
-    ) -> tuple[Ints, Ints]:
-        """Each event replaced by the one before it in its segment, or by the segment's start token."""
-        start = self.catalogue.num_items + (0 if tasks is None else tasks + 1)
-        start_domain = self.catalogue.num_domains if tasks is None else tasks
-        return (
-            np.where(is_first, start, np.roll(events, 1)),
-            np.where(is_first, start_domain, np.roll(domains, 1)),
-        )
+    def _starts(self, domains: Ints | None, count: int) -> _Tokens:
+        """`count` start tokens: those of single tasks in `domains`, or of the cross task."""
+        if domains is None:
+            domains, codes = np.full(count, self.catalogue.num_domains), np.full(count, self.catalogue.num_items)
+        else:
+            codes = self.catalogue.num_items + 1 + domains
+        return _Tokens(codes, domains, np.zeros(count, dtype=np.int64))
 
-    def _view(self, tokens: Ints, domains: Ints, lengths: Ints) -> tuple[PackedView, Ints]:
-        filler = (self.catalogue.num_items, self.catalogue.num_domains)
-        return _lay_out(tokens, domains, lengths, filler)
+    def _tokens(self, events: Ints, times: Ints | None) -> _Tokens:
+        return _Tokens(events, self._domain_of(events), np.zeros_like(events) if times is None else times)
+
+    def _view(self, tokens: _Tokens, lengths: Ints) -> tuple[PackedView, Ints]:
+        return _lay_out(tokens, lengths, (self.catalogue.num_items, self.catalogue.num_domains))
 
     def _domain_of(self, items: Ints) -> Ints:
         return np.searchsorted(self._offsets, items, side="right") - 1
@@ -274,19 +300,27 @@ def training_users(dataset: Dataset) -> Ints:
 
 
 def training_batches(
-    dataset: Dataset, packer: BatchPacker, users: Ints, batch_size: int, seed: int, epoch: int, skip: int = 0
+    dataset: Dataset,
+    packer: BatchPacker,
+    users: Ints,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    skip: int = 0,
+    ends: Ints | None = None,
 ) -> Iterator[PackedBatch]:
     """One epoch over `users` in an order drawn for `epoch`, without its first `skip` batches.
 
-    Of each user the last T + 1 training events are targets.
+    Of each user the last T + 1 events before `ends` [U] are targets; None: before the end of the training part.
     """
     order = users[numpy_generator(seed, "order", epoch).permutation(len(users))]
-    ends, firsts = np.asarray(dataset.train_end), np.asarray(dataset.user_offsets)
+    ends, firsts = np.asarray(dataset.train_end if ends is None else ends), np.asarray(dataset.user_offsets)
     for start in range(skip * batch_size, len(order), batch_size):
         chosen = order[start : start + batch_size]
         stops = ends[chosen]
         starts = np.maximum(firsts[chosen], stops - packer.max_length - 1)
-        yield packer.training_batch(*_gather(dataset, starts, stops))
+        events, lengths, times = _gather(dataset, starts, stops)
+        yield packer.training_batch(events, lengths, times)
 
 
 def query_batches(
@@ -297,21 +331,43 @@ def query_batches(
     by_length = np.argsort(queries.target_events - starts, kind="stable")
     for first in range(0, len(queries), batch_size):
         chosen = by_length[first : first + batch_size]
-        events, lengths = _gather(dataset, starts[chosen], queries.target_events[chosen])
-        batch = packer.query_batch(events, lengths, queries.domains[chosen])
+        events, lengths, times = _gather(dataset, starts[chosen], queries.target_events[chosen])
+        batch = packer.query_batch(events, lengths, queries.domains[chosen], times)
         batch = replace(batch, targets=queries.targets[chosen][batch.order])
         yield batch, chosen[batch.order]
 
 
-def history_batch(packer: BatchPacker, histories: Sequence[Ints], domains: Ints) -> PackedBatch:
-    """A query batch for histories that are not in a dataset; each is cut to its last T events."""
-    cut = [np.asarray(h, dtype=np.int64)[-packer.max_length :] for h in histories]
-    lengths = np.asarray([len(h) for h in cut], dtype=np.int64)
-    events = np.concatenate(cut) if cut else np.zeros(0, dtype=np.int64)
-    return packer.query_batch(events, lengths, domains)
+def history_batch(
+    packer: BatchPacker, histories: Sequence[Ints], domains: Ints, times: Sequence[Ints] | None = None
+) -> PackedBatch:
+    """A query batch for histories that are not in a dataset; each is cut to its last T events, and so are `times`."""
+    lengths = np.asarray([min(len(h), packer.max_length) for h in histories], dtype=np.int64)
+    events = _last_events(histories, packer.max_length)
+    return packer.query_batch(
+        events, lengths, domains, None if times is None else _last_events(times, packer.max_length)
+    )
 
 
-def _gather(dataset: Dataset, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+def _last_events(arrays: Sequence[Ints], length: int) -> Ints:
+    cut = [np.asarray(array, dtype=np.int64)[-length:] for array in arrays]
+    return np.concatenate(cut) if cut else np.zeros(0, dtype=np.int64)
+
+
+def _gather(dataset: Dataset, starts: Ints, stops: Ints) -> tuple[Ints, Ints, Ints]:
+    """Items of the events in all ranges, lengths of the ranges, times of the events."""
     lengths = np.asarray(stops - starts, dtype=np.int64)
     indices = np.repeat(starts, lengths) + _ranges(lengths)
-    return np.asarray(dataset.items)[indices].astype(np.int64), lengths
+    items = np.asarray(dataset.items)[indices].astype(np.int64)
+    return items, lengths, np.asarray(dataset.timestamps)[indices]
+
+
+def _period_edges(dataset: Dataset) -> tuple[int, ...]:
+    """Quantiles of the times of training events; of a million of them at most, evenly chosen."""
+    starts = np.asarray(dataset.user_offsets)[:-1]
+    lengths = np.asarray(dataset.train_end) - starts
+    events = np.repeat(starts, lengths) + _ranges(lengths)
+    if not len(events):
+        return ()
+    times = np.asarray(dataset.timestamps)[events[:: 1 + len(events) // _MOST_TIMES]]
+    shares = np.arange(1, NUM_PERIODS) / NUM_PERIODS
+    return tuple(np.quantile(times, shares, method="lower").tolist())

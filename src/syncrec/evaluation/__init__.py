@@ -6,7 +6,15 @@ from syncrec.evaluation.fusion import FUSION_GRID, choose_fusion_weights
 from syncrec.evaluation.metrics import METRICS, Summary, all_metrics, metric_values, summarise
 from syncrec.evaluation.protocols import PROTOCOLS, EvaluationProtocol, find_protocol
 from syncrec.evaluation.ranking import Scorer
-from syncrec.evaluation.results import AnswerRanks, EvaluationResult, Provenance, load_result, save_result, versions
+from syncrec.evaluation.results import (
+    AnswerRanks,
+    EvaluationResult,
+    Provenance,
+    load_result,
+    result_path,
+    save_result,
+    versions,
+)
 from syncrec.evaluation.seeds import GroupComparison, compare_groups
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "full_ranks",
     "load_result",
     "metric_values",
+    "result_path",
     "save_result",
     "summarise",
     "versions",

@@ -23,6 +23,7 @@ __all__ = [
     "EvaluationResult",
     "Provenance",
     "load_result",
+    "result_path",
     "save_result",
     "versions",
 ]
@@ -112,6 +113,12 @@ class EvaluationResult:
         if answer not in self.answers:
             raise UnknownNameError("answer", answer, self.answers, "the answers are " + ", ".join(self.answers))
         return self.answers[answer]
+
+
+def result_path(run: Path, split: str, protocol: str, seed: int = 0) -> Path:
+    """Where the evaluation of a run on `split` is kept; `seed` is that of the protocol's draws."""
+    draws = "" if protocol == "full" else f"-seed{seed}"
+    return run / "results" / f"{split}-{protocol}{draws}.json"
 
 
 def save_result(path: Path, result: EvaluationResult) -> None:

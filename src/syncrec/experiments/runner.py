@@ -21,7 +21,7 @@ from syncrec import artifacts
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ConfigError
-from syncrec.evaluation import EvaluationResult, load_result, save_result
+from syncrec.evaluation import EvaluationResult, load_result, result_path, save_result
 from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, train_command
 from syncrec.experiments.plan import MEMORY_MODELS, Cell, Plan
 from syncrec.experiments.tuning import Tuned, tune
@@ -145,9 +145,8 @@ class Experiment:
     def _trial_config(self, label: str, values: dict[str, Any]) -> Config:
         tuning = self.plan.tuning
         config = self.plan.config(label, tuning.seed, values)
-        if tuning.epochs is None:
-            return config
-        return load_config(None, [f"training.epochs={tuning.epochs}"], config.model_dump())
+        epochs = [] if tuning.epochs is None else [f"training.epochs={tuning.epochs}"]
+        return load_config(None, ["training.refit=none", *epochs], config.model_dump())
 
     # the grid
 
@@ -160,7 +159,7 @@ class Experiment:
             place = self.out / "configs" / cell.dataset / f"{cell.label}-seed-{cell.seed}.toml"
             commands.append(train_command(dataset, run, self._write_config(place, config)))
         for protocol in self.plan.protocols:
-            if not _result_file(run, protocol).exists():
+            if not result_path(run, "test", protocol).exists():
                 commands.append(evaluate_command(run, dataset, protocol))
         return Job(str(cell), commands, self._log_path(str(cell))) if commands else None
 
@@ -170,7 +169,9 @@ class Experiment:
             return False
         if load_config(run / "config.toml") != config:
             raise ConfigError(f"{run}: was made with other settings than the plan has now; choose another --out")
-        return _is_finished(run)
+        from syncrec.runs import RunDirectory
+
+        return RunDirectory.open(run).is_finished()
 
     def _run(self, jobs: Sequence[Job], what: str) -> list[str]:
         """Run jobs, say how each went and how long the rest will take; the faults."""
@@ -209,13 +210,16 @@ class Experiment:
         if self.plan.model_name(label) in MEMORY_MODELS:
             return [self.out / "memory" / dataset / label / f"{protocol}.json"]
         runs = (self._run_path(Cell(dataset, label, seed)) for seed in self.plan.seeds)
-        return [_result_file(run, protocol) for run in runs]
+        return [result_path(run, "test", protocol) for run in runs]
 
     def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
         for seed in self.plan.seeds:
-            path = self._run_path(Cell(dataset, label, seed)) / "log.jsonl"
+            from syncrec.runs import RunDirectory
+
+            path = self._run_path(Cell(dataset, label, seed))
             if path.exists():
-                yield [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+                logs = RunDirectory.open(path).logs()
+                yield [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
 
 
 def _evaluate_memory(model: str, dataset: Dataset, protocol: str) -> EvaluationResult:
@@ -223,17 +227,6 @@ def _evaluate_memory(model: str, dataset: Dataset, protocol: str) -> EvaluationR
 
     evaluations = dict(zip(MEMORY_MODELS, (evaluate_popularity, evaluate_neighbours), strict=True))
     return evaluations[model](dataset, "test", protocol)
-
-
-def _result_file(run: Path, protocol: str) -> Path:
-    return run / "results" / (f"test-{protocol}.json" if protocol == "full" else f"test-{protocol}-seed0.json")
-
-
-def _is_finished(run: Path) -> bool:
-    from syncrec.checkpoint import load_checkpoint
-
-    last = run / "last.safetensors"
-    return last.exists() and bool(load_checkpoint(last).state["is_finished"])
 
 
 def _best_value(run: Path) -> float | None:

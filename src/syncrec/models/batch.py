@@ -20,11 +20,13 @@ class TensorView:
     domains: Tensor
     positions: Tensor
     segments: Tensor
+    times: Tensor
 
     @classmethod
     def of(cls, view: PackedView, device: torch.device) -> "TensorView":
         """The same arrays on `device`."""
-        return cls(*(_tensor(a, device) for a in (view.tokens, view.domains, view.positions, view.segments)))
+        arrays = (view.tokens, view.domains, view.positions, view.segments, view.times)
+        return cls(*(_tensor(array, device) for array in arrays))
 
     @cached_property
     def mask(self) -> Tensor:

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue, ViewName
+from syncrec.data.packing import NUM_PERIODS, Catalogue, ViewName
 from syncrec.models.batch import TensorBatch
 from syncrec.nn.dropout import PooledDropout
-from syncrec.nn.embedding import HistoryEmbedding
+from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 
 __all__ = ["AnswerName", "SequentialModel"]
 
@@ -33,8 +33,19 @@ class SequentialModel(nn.Module, ABC):
         self.hidden_dim = round(config.dim * config.feedforward_multiplier)
         self.dropout = PooledDropout(config.dropout)
         self.embedding = HistoryEmbedding(
-            catalogue.num_tokens, catalogue.num_domains, config.max_length, config.dim, self.dropout
+            catalogue.num_tokens,
+            catalogue.num_domains,
+            config.max_length,
+            config.dim,
+            self.dropout,
+            self.make_time_embedding(),
         )
+
+    def make_time_embedding(self) -> TimeEmbedding | None:
+        """A fresh embedding of times; None if the configuration wants none."""
+        if not self.config.time:
+            return None
+        return TimeEmbedding(self.config.dim, NUM_PERIODS, self.catalogue.period_edges)
 
     @property
     def views(self) -> tuple[ViewName, ...]:

@@ -16,7 +16,7 @@ from syncrec.data.packing import Catalogue
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.dropout import PooledDropout
-from syncrec.nn.embedding import initialise_linear
+from syncrec.nn.embedding import TimeEmbedding, initialise_linear
 from syncrec.nn.packed import CausalTransformer
 from syncrec.nn.segments import SegmentLayout
 
@@ -34,11 +34,11 @@ class SASRecSingle(SequentialModel):
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__(catalogue, config)
         # These are shared by domains; what is left is the item table, which is not.
-        del self.embedding.domains, self.embedding.positions, self.embedding.norm
+        del self.embedding.domains, self.embedding.positions, self.embedding.norm, self.embedding.time
         sizes = [stop - start for start, stop in zip(catalogue.offsets, catalogue.offsets[1:], strict=False)]
         self.networks = nn.ModuleDict(
             {
-                str(domain): _DomainNetwork(config, self.hidden_dim, self.dropout)
+                str(domain): _DomainNetwork(config, self.hidden_dim, self.dropout, self.make_time_embedding())
                 for domain, size in enumerate(sizes)
                 if size > 1
             }
@@ -55,27 +55,37 @@ class SASRecSingle(SequentialModel):
             return torch.zeros(len(asked), self.config.dim, device=asked.device)
         view, network = batch.single, self.networks[str(domain)]
         layout = SegmentLayout.of(view.segments, view.positions, view.domains == domain, shares_rows=True)
-        items, positions = self.embedding.items(layout.gather(view.tokens)), layout.gather(view.positions)
+        items = self.embedding.items(layout.gather(view.tokens))
+        places = layout.gather(view.positions), layout.gather(view.times)
         if batch.only_asked:
-            out: Tensor = network(items, positions, layout.mask, layout.places[asked])
+            out: Tensor = network(items, places, layout.mask, layout.places[asked])
             return out.float()
-        return layout.read(network(items, positions, layout.mask), asked).float()
+        return layout.read(network(items, places, layout.mask), asked).float()
 
 
 class _DomainNetwork(nn.Module):
-    """What one domain has besides its items: positions, their norm, and a Transformer."""
+    """What one domain has besides its items: positions, times, their norm, and a Transformer."""
 
-    def __init__(self, config: ModelConfig, hidden_dim: int, dropout: PooledDropout) -> None:
+    def __init__(
+        self, config: ModelConfig, hidden_dim: int, dropout: PooledDropout, time: TimeEmbedding | None
+    ) -> None:
         super().__init__()
         self.positions = nn.Embedding(config.max_length + 1, config.dim)
+        self.time = time
         self.norm = nn.LayerNorm(config.dim)
         self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, hidden_dim, dropout)
         self.dropout = dropout
         nn.init.normal_(self.positions.weight, std=0.02)
         initialise_linear(self.encoder)
 
-    def forward(self, items: Tensor, positions: Tensor, mask: Tensor, asked: Tensor | None = None) -> Tensor:
-        """Encode item vectors [rows, length, dim] at their positions; the rest as in `CausalTransformer`."""
-        embedding = self.dropout(self.norm(items + self.positions(positions)))
+    def forward(
+        self, items: Tensor, places: tuple[Tensor, Tensor], mask: Tensor, asked: Tensor | None = None
+    ) -> Tensor:
+        """Encode item vectors [rows, length, dim] at their (positions, times); the rest as in `CausalTransformer`."""
+        positions, times = places
+        total = items + self.positions(positions)
+        if self.time is not None:
+            total = total + self.time(times, positions)
+        embedding = self.dropout(self.norm(total))
         out: Tensor = self.encoder(embedding, mask, asked)
         return out

@@ -1,33 +1,84 @@
 """The embedding that both views share (M2)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from syncrec.nn.dropout import PooledDropout
 
-__all__ = ["HistoryEmbedding"]
+__all__ = ["HistoryEmbedding", "TimeEmbedding"]
+
+
+_NUM_GAPS = 24
+_MINUTE_S = 60.0
+
+
+class TimeEmbedding(nn.Module):
+    """When an event happened: the period of the training data it lies in, and the time since the event before it.
+
+    Not in the paper. Which items are alive changes over the years, and a purchase on the same day says something else
+    than one a year later. Events after the training data lie in its last period. A start token has no time (code 0),
+    and the first event of a sequence nothing before it. The gap is that within the sequence, so that the single view
+    knows of no other domain.
+    """
+
+    edges: Tensor
+
+    def __init__(self, dim: int, num_periods: int, edges: Sequence[int] = ()) -> None:
+        """`edges`: `num_periods - 1` ascending unix times between the periods; none: they come from a checkpoint."""
+        super().__init__()
+        self.periods = nn.Embedding(num_periods + 1, dim)
+        self.gaps = nn.Embedding(_NUM_GAPS + 1, dim)
+        nn.init.normal_(self.periods.weight, std=0.02)
+        nn.init.normal_(self.gaps.weight, std=0.02)
+        self.register_buffer("edges", torch.tensor(edges or [0] * (num_periods - 1), dtype=torch.int64))
+
+    def forward(self, times: Tensor, positions: Tensor) -> Tensor:
+        """Embed `times` (unix seconds) of events at `positions` of their sequences, int64 [rows, length] each.
+
+        Returns:
+            float [rows, length, dim].
+        """
+        periods = (torch.bucketize(times, self.edges, right=True) + 1) * (positions > 0)
+        minutes = (times - times.roll(1, -1)).clamp(min=0) / _MINUTE_S
+        gaps = (minutes.add(1).log2().ceil().long() + 1).clamp(max=_NUM_GAPS) * (positions > 1)
+        out: Tensor = self.periods(periods) + self.gaps(gaps)
+        return out
 
 
 class HistoryEmbedding(nn.Module):
-    """e = item(x) + domain(dom(x)) + position, then LayerNorm and dropout (model.md (M2)).
+    """e = item(x) + domain(dom(x)) + position + time, then LayerNorm and dropout (model.md (M2); time is ours).
 
     The item table also holds the D + 1 start tokens behind the items. It is the table that scores are taken with
     (M7), so items keep their indices.
     """
 
-    def __init__(self, num_tokens: int, num_domains: int, max_length: int, dim: int, dropout: PooledDropout) -> None:
+    def __init__(
+        self,
+        num_tokens: int,
+        num_domains: int,
+        max_length: int,
+        dim: int,
+        dropout: PooledDropout,
+        time: TimeEmbedding | None = None,
+    ) -> None:
         super().__init__()
         self.items = nn.Embedding(num_tokens, dim)
         self.domains = nn.Embedding(num_domains + 1, dim)
         self.positions = nn.Embedding(max_length + 1, dim)
+        self.time = time
         self.norm = nn.LayerNorm(dim)
         self.dropout = dropout
         for table in (self.items, self.domains, self.positions):
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, domains: Tensor, positions: Tensor) -> Tensor:
-        """Embed codes of equal shape [...] to float [..., dim]."""
-        out: Tensor = self.dropout(self.norm(self.items(tokens) + self.domains(domains) + self.positions(positions)))
+    def forward(self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor) -> Tensor:
+        """Embed codes and times of equal shape [rows, length] to float [rows, length, dim]."""
+        total = self.items(tokens) + self.domains(domains) + self.positions(positions)
+        if self.time is not None:
+            total = total + self.time(times, positions)
+        out: Tensor = self.dropout(self.norm(total))
         return out
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,7 @@ __all__ = ["Answer", "Recommendation", "Recommender", "write_recommendations"]
 
 Answer = Literal["fused", "cross", "single"]
 Ints = npt.NDArray[np.int64]
+_History = tuple[Ints, Ints]  # items and times
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Recommender:
     """Answers from a trained model; `dataset` supplies ids and the histories of known users.
 
     A history without events of the domain is fine (the other domains speak), an empty one gets what the start token
-    says. Only the last T events of a history count.
+    says. Only the last T events of a history count. A history without times is taken to be of the newest time in the
+    dataset.
     """
 
     def __init__(self, trained: TrainedModel, dataset: Dataset) -> None:
@@ -56,15 +59,27 @@ class Recommender:
         *,
         answer: Answer = "fused",
         exclude_seen: bool = False,
+        times: Sequence[int] | None = None,
     ) -> list[Recommendation]:
         """The best `k` items of `domain` after `history`, pairs (domain, item) in time order.
 
+        Args:
+            history: what the user did.
+            domain: what is asked for.
+            k: how many items at most.
+            answer: which of the model's answers.
+            exclude_seen: leave out items of the history.
+            times: of the events, unix seconds, ascending.
+
         Raises:
             UnknownDomainError, UnknownItemError: a name is not in the dataset.
-            ConfigError: `k` is below 1, or the model has no such answer.
+            ConfigError: `k` is below 1, the model has no such answer, or `times` are not as many as events.
         """
+        if times is not None and len(times) != len(history):
+            raise ConfigError(f"times must be one for each event of the history ({len(history)}), got {len(times)}")
         events = np.asarray([self.dataset.item_index(d, item) for d, item in history], dtype=np.int64)
-        return self._one(events, domain, k, answer, exclude_seen)
+        known = np.full(len(events), self._newest) if times is None else np.asarray(times, dtype=np.int64)
+        return self._one((events, known), domain, k, answer, exclude_seen)
 
     def for_user(
         self, user: str, domain: str, k: int, *, answer: Answer = "fused", exclude_seen: bool = False
@@ -75,12 +90,11 @@ class Recommender:
             UnknownUserError, UnknownDomainError: a name is not in the dataset.
             ConfigError: `k` is below 1, or the model has no such answer.
         """
-        events = np.asarray(self.dataset.history(self.dataset.user_index(user)), dtype=np.int64)
-        return self._one(events, domain, k, answer, exclude_seen)
+        return self._one(self._history(self.dataset.user_index(user)), domain, k, answer, exclude_seen)
 
-    def _one(self, events: Ints, domain: str, k: int, answer: Answer, exclude_seen: bool) -> list[Recommendation]:
+    def _one(self, history: _History, domain: str, k: int, answer: Answer, exclude_seen: bool) -> list[Recommendation]:
         number = self.dataset.domain_index(domain)
-        items, scores = self._best([events], number, k, answer, exclude_seen)
+        items, scores = self._best([history], number, k, answer, exclude_seen)
         found = [(int(i), float(s)) for i, s in zip(items[0], scores[0], strict=True) if np.isfinite(s)]
         ids = self.dataset.item_tables[number]
         return [Recommendation(rank, ids[item], score) for rank, (item, score) in enumerate(found, start=1)]
@@ -92,22 +106,30 @@ class Recommender:
         number = self.dataset.domain_index(domain)
         for start in range(0, self.dataset.num_users, batch_size):
             users = np.arange(start, min(start + batch_size, self.dataset.num_users))
-            histories = [np.asarray(self.dataset.history(int(u)), dtype=np.int64) for u in users]
-            yield users, *self._best(histories, number, k, answer, exclude_seen)
+            yield users, *self._best([self._history(int(u)) for u in users], number, k, answer, exclude_seen)
+
+    def _history(self, user: int) -> _History:
+        start, stop = self.dataset.user_offsets[user : user + 2]
+        return self.dataset.items[start:stop].astype(np.int64), self.dataset.timestamps[start:stop]
+
+    @cached_property
+    def _newest(self) -> int:
+        return int(np.max(self.dataset.timestamps, initial=0))
 
     def _best(
-        self, histories: list[Ints], domain: int, k: int, answer: Answer, exclude_seen: bool
+        self, histories: list[_History], domain: int, k: int, answer: Answer, exclude_seen: bool
     ) -> tuple[Ints, npt.NDArray[np.float32]]:
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         domains = np.full(len(histories), domain, dtype=np.int64)
-        packed = history_batch(self._packer, histories, domains)
+        events, times = [history[0] for history in histories], [history[1] for history in histories]
+        packed = history_batch(self._packer, events, domains, times)
         vectors = torch.empty_like(queries := self._vectors(encode_packed(self._model, packed), answer, domains))
         vectors[torch.as_tensor(packed.order, device=queries.device)] = queries
         start, stop = self.dataset.item_range(domain)
         scores = vectors @ self._items[start:stop].T
         if exclude_seen:
-            _hide_seen(scores, histories, start, stop)
+            _hide_seen(scores, events, start, stop)
         best = scores.topk(min(k, stop - start), dim=1)
         return best.indices.cpu().numpy(), best.values.cpu().numpy()
 

@@ -107,21 +107,31 @@ class Trainer:
         self,
         batches: Batches,
         steps_per_epoch: int,
-        validate: Callable[[], Validation],
+        validate: Callable[[], Validation] | None,
         trackers: Sequence[Tracker],
         *,
+        num_epochs: int | None = None,
         show_progress: ProgressStyle = True,
     ) -> bool:
         """Train until the epochs are done, patience ends or a signal comes; false if it was stopped by a signal.
+
+        Args:
+            batches: the batches of an epoch.
+            steps_per_epoch: how many these are.
+            validate: called after an epoch, decides which is best; None: there is nothing to choose.
+            trackers: are told of every epoch.
+            num_epochs: end after so many of `config.epochs`, on their schedule of learning rates.
+            show_progress: as in `pipeline.train`.
 
         Raises:
             NonFiniteLossError: before the update that would have spoiled the weights.
         """
         state = self.state
-        progress = TrainingProgress(self.config.epochs, steps_per_epoch, show_progress)
+        last = self.config.epochs if num_epochs is None else num_epochs
+        progress = TrainingProgress(last, steps_per_epoch, show_progress)
         forked = [self.device] if self.device.type == "cuda" else []
         with StopRequest() as stop, progress, torch.random.fork_rng(devices=forked):
-            while not state.is_finished and state.epoch < self.config.epochs:
+            while not state.is_finished and state.epoch < last:
                 started = (time.perf_counter(), time.process_time(), state.step_in_epoch)
                 if not self._run_epoch(batches, steps_per_epoch, stop, progress):
                     self._save_last()
@@ -208,11 +218,13 @@ class Trainer:
             before = self.state.sums.get(name, [0.0] * len(row))
             self.state.sums[name] = [a + b for a, b in zip(before, row.tolist(), strict=True)]
 
-    def _end_epoch(self, started: tuple[float, float, int], validate: Callable[[], Validation]) -> dict[str, Any]:
+    def _end_epoch(
+        self, started: tuple[float, float, int], validate: Callable[[], Validation] | None
+    ) -> dict[str, Any]:
         state = self.state
         record = self._epoch_record(started)
         is_last = state.epoch + 1 == self.config.epochs
-        if is_last or (state.epoch + 1) % self.config.validate_every == 0:
+        if validate and (is_last or (state.epoch + 1) % self.config.validate_every == 0):
             self.model.eval()
             self._take_validation(validate(), record)
         record["best"] = {"epoch": state.best_epoch, "value": state.best_value}
