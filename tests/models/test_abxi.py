@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from builders import catalogue_of, in_given_order, query_batch, shake, small_model, training_batch
+from reference.network import layer_norm
 from syncrec.data.packing import Catalogue
 from syncrec.models.abxi import LowRankAdapters
 from syncrec.models.scoring import answer_vectors
@@ -84,15 +85,32 @@ def test_all_sequences_and_domains_share_encoder_and_projector():
         assert (before != answers(model)[0]).any(1).all()
 
 
-def test_without_the_projector_an_answer_is_that_of_the_targets_own_domain():
+def test_the_part_beside_the_invariant_one_reads_the_targets_own_domain_alone():
     model = build().eval()
     with torch.no_grad():
-        model.projector_out.weight.zero_(), model.projector_out.bias.zero_()
+        model.invariant_scale.zero_(), model.invariant_shift.zero_()
     history = [0, 6, 1, 12, 2, 7, 3]  # domains 0 1 0 2 0 1 0
     before, domains = answers(model, [history])
     after, _ = answers(model, [[0, 5, 1, 9, 2, 6, 3]])
     torch.testing.assert_close(after[domains == 0], before[domains == 0])
     assert (after[5] != before[5]).any()
+
+
+def test_an_answer_is_the_sum_of_both_parts_each_normalised():
+    model = build().eval()
+    _, batch = training_batch(CATALOGUE, HISTORIES, 6)
+    mixed = model._represent(batch.cross, batch.cross_slots, False, is_cross=True)
+    own = model._represent(batch.single, batch.single_slots, False, is_cross=False)
+    found = model.encode(batch)["cross"]
+    for n, domain in enumerate(batch.domains.tolist()):
+        hidden = torch.relu(model.projector_in(mixed[n]))
+        total = mixed[n] + model.projector_out(hidden) + mixed[n] @ matrix(model.invariant_adapters, domain)
+        invariant = layer_norm(total, model.invariant_scale[domain], model.invariant_shift[domain])
+        towers = model.domain_projectors
+        refined = torch.relu(own[n] @ towers.inner.weight[domain] + towers.inner.bias[domain])
+        refined = own[n] + refined @ towers.outer.weight[domain] + towers.outer.bias[domain]
+        expected = invariant + layer_norm(refined, towers.scale[domain], towers.shift[domain])
+        torch.testing.assert_close(found[n], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_it_asks_for_both_views_where_its_one_answer_does_not_tell():

@@ -1,32 +1,35 @@
 """ABXI: one encoder for every sequence, low-rank adapters for what differs, and an invariant interest from the mixture.
 
 Source: Bian et al., *ABXI: Invariant Interest Adaptation for Task-Guided Cross-Domain Sequential Recommendation*, WWW
-2025 (arXiv 2501.15118). We had its abstract, public summaries and the settings of its released runs, but not the full
-text, and did not use its code.
+2025 (arXiv 2501.15118): its abstract, and what the authors published with it about the network and its settings.
 
 From there:
 
 - one Transformer encodes a user's sequence of each domain and the mixed one, each kind with a domain LoRA (dLoRA);
 - task-guided alignment: the mixed sequence is paired with the sequence of the *target's* domain up to the target, and
   not with whatever domain the last event lies in. Here that is the slot of the single view;
-- a projector, shared by all domains, takes the invariant interest i from the mixed representation, and an invariant
-  LoRA (iLoRA) adapts it to the representation h_d of each domain, which answers;
-- InfoNCE against negatives of the target's domain: `loss.kind = "sampled"` with cosine scores (theirs: temperature
-  0.75, 128 negatives).
+- a projector P, shared by all domains, takes the invariant interest from the mixed representation h_x, an invariant
+  LoRA (iLoRA) adapts it to each domain, and a projector of the domain refines its own representation h_d:
+  y_d = LN_d(h_x + P h_x + B_d A_d h_x) + LN'_d(h_d + P_d h_d);
+- InfoNCE against negatives of the target's domain: `loss.kind = "sampled"` (theirs: temperature 0.75 on inner
+  products, 128 negatives).
 
-Ours, where the sources are silent or the package differs:
+Ours, where the package differs:
 
-- the encoder is that of all models here (normalisation before each part), and a dLoRA acts on the output of each of its
-  blocks: h + B A h. B is zero at first, as in LoRA (Hu et al., ICLR 2022), but nothing is frozen;
-- the projector is a feed-forward part, and y_d = LayerNorm(h_d + i + B_d A_d i). The answer is called `cross`, as it
-  has read the whole hybrid history;
+- the encoder is that of all models here (normalisation before each part, ReLU, no gate in the feed-forward part), and a
+  dLoRA acts on the output of each of its blocks: h + B A h. B is zero at first, as in LoRA (Hu et al., ICLR 2022), but
+  nothing is frozen;
+- the embedding is that of all models here, with domain and time; positions count from the start and not from the end;
+- the answer is called `cross`, as it has read the whole hybrid history;
 - the rank of all adapters is dim / 8 (theirs is tuned, 4 to 64 at dim 256);
-- any number of domains, where the paper has two; further loss terms, should it have any, are left out;
-- the loss is that of the configuration, with negatives shared within a domain of the batch.
+- any number of domains, where the paper has two;
+- the loss is that of the configuration, with negatives shared within a domain of the batch; it is a mean over targets
+  (theirs: over users, of the means over their targets).
 
 `model.num_experts`, `model.num_cross_experts` and `model.mixing` have no effect.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,6 +38,8 @@ from syncrec.data.packing import Catalogue, ViewName
 from syncrec.models.batch import TensorBatch, TensorView
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.embedding import initialise_linear
+from syncrec.nn.grouped import grouped_layer_norm
+from syncrec.nn.mixture import TaskTowers
 from syncrec.nn.packed import CausalTransformer
 
 __all__ = ["ABXI", "AdaptedEncoder", "LowRankAdapters"]
@@ -85,31 +90,37 @@ class AdaptedEncoder(nn.Module):
 
 
 class ABXI(SequentialModel):
-    """The representation of the target's domain, with the invariant interest added."""
+    """The invariant interest, adapted to the target's domain, and the interest in that domain, added up."""
 
     answer_names: tuple[AnswerName, ...] = ("cross",)
     views: tuple[ViewName, ...] = ("cross", "single")
 
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__(catalogue, config)
-        dim, rank = config.dim, max(1, config.dim // _DIM_PER_RANK)
+        dim, rank, num_domains = config.dim, max(1, config.dim // _DIM_PER_RANK), catalogue.num_domains
         encoder = CausalTransformer(dim, config.num_layers, config.num_heads, self.hidden_dim, self.dropout)
         self.projector_in = nn.Linear(dim, self.hidden_dim)
         self.projector_out = nn.Linear(self.hidden_dim, dim)
         for part in (encoder, self.projector_in, self.projector_out):
             initialise_linear(part)
-        self.encoder = AdaptedEncoder(encoder, catalogue.num_domains + 1, dim, rank)
-        self.invariant_adapters = LowRankAdapters(catalogue.num_domains, dim, rank)
-        self.norm = nn.LayerNorm(dim)
+        self.encoder = AdaptedEncoder(encoder, num_domains + 1, dim, rank)
+        self.invariant_adapters = LowRankAdapters(num_domains, dim, rank)
+        self.invariant_scale = nn.Parameter(torch.ones(num_domains, dim))
+        self.invariant_shift = nn.Parameter(torch.zeros(num_domains, dim))
+        self.domain_projectors = TaskTowers(num_domains, dim, self.hidden_dim, self.dropout)
 
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """y_d at every target."""
         mixed = self._represent(batch.cross, batch.cross_slots, batch.only_asked, is_cross=True)
         own = self._represent(batch.single, batch.single_slots, batch.only_asked, is_cross=False)
-        hidden = self.dropout(F.relu(self.projector_in(mixed)))
-        invariant = self.projector_out(hidden)
-        adapted = invariant + self.invariant_adapters(invariant, batch.domains)
-        return {"cross": self.norm(self.dropout.add(own, adapted).float())}
+        return {"cross": self._invariant(mixed, batch) + self.domain_projectors(own, batch.domain_counts)}
+
+    def _invariant(self, mixed: Tensor, batch: TensorBatch) -> Tensor:
+        """LN_d(h_x + P h_x + B_d A_d h_x) for the domain d of each target, float32 [N, dim]."""
+        projected = self.projector_out(self.dropout(F.relu(self.projector_in(mixed))))
+        adapted = self.invariant_adapters(mixed, batch.domains)
+        out = self.dropout.add(self.dropout.add(mixed, projected), adapted).float()
+        return grouped_layer_norm(out, self.invariant_scale, self.invariant_shift, batch.domain_counts)
 
     def _represent(self, view: TensorView, slots: Tensor, only_asked: bool, *, is_cross: bool) -> Tensor:
         """The adapted encoder's output at the flat `slots` [N] of a view, [N, dim]; the mixed sequence is group D."""
