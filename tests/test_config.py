@@ -1,4 +1,5 @@
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -151,3 +152,17 @@ def test_a_missing_file_and_one_that_is_no_toml(tmp_path):
     (tmp_path / "bad.toml").write_text("[training\n")
     with pytest.raises(ConfigError, match=r"bad\.toml: is not TOML"):
         load_config(tmp_path / "bad.toml")
+
+
+def test_a_preset_is_found_by_its_name_and_may_be_changed():
+    config = load_config(Path("syncrec-paper"), ["model.dim=32"])
+    assert (config.model.score, config.model.time, config.training.monitor_answer) == ("dot", False, "cross")
+    assert config.model.dim == 32
+
+
+def test_a_file_goes_before_a_preset_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("syncrec-paper").write_text("[model]\ndim = 12\n")
+    assert load_config(Path("syncrec-paper")).model.dim == 12
+    with pytest.raises(ConfigError, match="no-such-preset: no such configuration file"):
+        load_config(Path("no-such-preset"))

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _ROWS_FROM = 100_000
+_PRESETS = Path(__file__).with_name("presets")
 
 
 class _Section(BaseModel):
@@ -187,11 +188,13 @@ def load_config(
 ) -> Config:
     """The configuration of a TOML file, then `extra`, then `section.key=value` overrides; later ones win.
 
+    `path` may also be the name of a preset that comes with the package: `syncrec-paper`.
+
     Raises:
         ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once.
     """
     where = str(path) if path else "settings"
-    values = read_toml(path) if path else {}
+    values = read_toml(_find_preset(path)) if path else {}
     if not all(isinstance(entries, dict) for entries in values.values()):
         return parse_settings(Config, values, where)  # refuses it
     for section, entries in (extra or {}).items():
@@ -227,6 +230,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such configuration file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _find_preset(path: Path) -> Path:
+    """The file of a preset, if `path` is the name of one and not a file."""
+    preset = _PRESETS / f"{path}.toml"
+    return preset if not path.exists() and preset.exists() else path
 
 
 def _parse_override(text: str) -> tuple[str, str, Any]:

@@ -19,6 +19,7 @@ OPTIONS = {
     "compare": "--metric --baseline --answer --json",
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
     "benchmark": "--out --workers --report",
+    "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
     "demo": "--data --out",
     "doctor": "",
     "models": "",

@@ -33,6 +33,11 @@ _COMMANDS = [
         "benchmark",
         "Tune, train and compare a grid of models, seeds and datasets; continues where it stopped.",
     ),
+    (
+        "simulate",
+        "simulate",
+        "Write a log of five services with known transfer, or a log with a domain of noise added.",
+    ),
     ("demo", "demo", "Prepare, train, evaluate and recommend, in minutes."),
     ("doctor", "information", "Versions, device, threads, and whether the installation works."),
     ("models", "information", "The models that can be trained."),

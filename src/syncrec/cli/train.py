@@ -14,7 +14,9 @@ def train(
     *,
     out: Annotated[Path, Parameter(help="directory of the run")],
     model: Annotated[str | None, Parameter(help="a model of `syncrec models`")] = None,
-    config: Annotated[Path | None, Parameter(help="TOML file of settings; keys: `syncrec keys`")] = None,
+    config: Annotated[
+        Path | None, Parameter(help="TOML file of settings (keys: `syncrec keys`), or the preset syncrec-paper")
+    ] = None,
     settings: Annotated[
         list[str] | None, Parameter(name="--set", help="section.key=value, over the file; repeatable")
     ] = None,
