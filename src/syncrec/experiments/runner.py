@@ -74,6 +74,14 @@ class Experiment:
         """CPU seconds of training of each run so far."""
         return [sum(record["cpu_seconds"] for record in records) for records in self._logs(dataset, label)]
 
+    def last_record(self, dataset: str, label: str, seed: int) -> dict[str, Any]:
+        """What the log of a run says of the last epoch that was trained; nothing if it has none."""
+        from syncrec.runs import RunDirectory
+
+        logs = RunDirectory.open(self._run_path(Cell(dataset, label, seed))).logs()
+        lines = logs[-1].read_text(encoding="utf-8").splitlines() if logs else []
+        return dict(json.loads(lines[-1])) if lines else {}
+
     def num_parameters(self, dataset: str, label: str) -> int | None:
         """Numbers that the model learns; None for a model without training, or without a run so far."""
         run = self._run_path(Cell(dataset, label, self.plan.seeds[0]))

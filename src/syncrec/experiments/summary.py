@@ -13,6 +13,7 @@ from syncrec import artifacts
 from syncrec.evaluation import EvaluationResult, versions
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
+from syncrec.experiments.gaps import gap_content, gap_points, gap_table
 from syncrec.experiments.plan import MEMORY_MODELS, Plan
 from syncrec.experiments.runner import Experiment
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
@@ -62,6 +63,9 @@ def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
                 section, tables = _section(experiment, dataset, protocol, results)
                 content["sections"].append(section)
                 content["tables"][f"{dataset}, {protocol}"] = tables
+    if points := gap_points(experiment, plan.protocols[0]):
+        content["gaps"] = gap_content(points)
+        content["tables"][f"transfer gap, {plan.protocols[0]}"] = [gap_table(points, plan.metric)]
     return content
 
 

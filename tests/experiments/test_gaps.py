@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from syncrec.evaluation import load_result
+from syncrec.experiments.gaps import GapPoint, correlations, gap_points, gap_table
+from syncrec.experiments.summary import write_summary
+
+
+def points_of(*pairs):
+    return [GapPoint("log", seed, str(n), x, y) for n, (x, y) in enumerate(pairs) for seed in (0, 1)]
+
+
+def test_a_gap_that_follows_the_truth_correlates_and_one_that_opposes_it_does_not():
+    follows = correlations(points_of((0.1, 0.05), (0.2, 0.1), (-0.1, -0.05)))
+    assert follows["domains"]["pearson"] == pytest.approx(1.0)
+    assert (follows["points"], follows["domains"]["spearman"], follows["agree_in_sign"]) == (6, 1.0, 1.0)
+    opposes = correlations(points_of((0.1, -0.05), (0.2, -0.1), (-0.1, 0.05)))
+    assert (opposes["domains"]["spearman"], opposes["agree_in_sign"]) == (-1.0, 0.0)
+
+
+def test_two_domains_say_nothing_of_a_correlation():
+    assert correlations(points_of((0.1, 0.05), (0.2, 0.1)))["domains"]["pearson"] is None
+    assert correlations([])["agree_in_sign"] is None
+
+
+def test_a_line_is_the_mean_over_seeds():
+    points = [GapPoint("log", 0, "books", 0.1, 0.02), GapPoint("log", 1, "books", 0.3, 0.04)]
+    assert gap_table(points, "mrr").groups == ((("log", "books", "+0.200", "+3.0 %"),),)
+
+
+def test_points_are_what_log_and_result_files_say(experiment, tmp_path):
+    points = gap_points(experiment, "full")
+    assert len(points) == 2 * 3  # seeds, domains
+    content = write_summary(experiment, tmp_path / "results.md")
+    assert content["gaps"]["correlations"]["points"] == 6
+    assert "transfer gap inside the joint model" in (tmp_path / "results.md").read_text()
+    runs = experiment.out / "runs/small"
+    for point in points:
+        joint, alone = (
+            load_result(runs / f"{label}/seed-{point.seed}/results/test-full.json").summary("cross").domains
+            for label in ("syncrec", "alone")
+        )
+        metric = experiment.plan.metric
+        assert point.true == joint[point.domain][metric] / alone[point.domain][metric] - 1
+        last = (runs / f"syncrec/seed-{point.seed}/log.jsonl").read_text().splitlines()[-1]
+        assert point.inside == json.loads(last)["transfer_gap"][point.domain]
