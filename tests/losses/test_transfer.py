@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from builders import catalogue_of, objective_for, random_histories, small_config, small_model, training_batch
 from syncrec.config import TransferConfig
-from syncrec.losses.transfer import TransferCorrection, domain_means
+from syncrec.losses.transfer import TransferCorrection
+from syncrec.nn.domains import domain_means
 
 HERE = torch.tensor([True, True])
 
