@@ -103,19 +103,22 @@ class C2DSR(SequentialModel):
 
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """h^d + h at every target."""
-        return {"cross": self._represent_own(batch) + self._represent_mixed(batch, batch.cross.tokens)}
+        items = self.cross_graph(batch.cross.tokens, self.embedding.items)
+        return {"cross": self._represent_own(batch) + self._represent_mixed(batch, items)}
 
     def _encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         """The same, and the infomax loss."""
-        own, mixed = self._represent_own(batch), self._represent_mixed(batch, batch.cross.tokens)
-        loss = self._infomax_loss(own, mixed, batch, generator)
+        chosen = self._choose_domains(batch, generator)
+        both = torch.stack([batch.cross.tokens, self._corrupt(batch, chosen, generator)])
+        items, false_items = self.cross_graph(both, self.embedding.items)  # one look-up: its gradient is a whole table
+        own, mixed = self._represent_own(batch), self._represent_mixed(batch, items)
+        loss = self._infomax_loss((own, mixed, self._represent_mixed(batch, false_items)), batch, chosen)
         return TrainingOutput({"cross": own + mixed}, {"infomax": loss})
 
-    def _represent_mixed(self, batch: TensorBatch, tokens: Tensor) -> Tensor:
-        """h at every target [N, dim], with `tokens` [rows, length] in place of those of the cross view."""
+    def _represent_mixed(self, batch: TensorBatch, items: Tensor) -> Tensor:
+        """h at every target [N, dim], with the vectors `items` [rows, length, dim] for the tokens of the cross view."""
         view = batch.cross
-        graph = self.cross_graph(tokens, self.embedding.items)
-        embedding = self.embedding(tokens, view.domains, view.positions, view.times, graph)
+        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times, items)
         if batch.only_asked:
             out: Tensor = self.cross_encoder(embedding, view.mask, batch.cross_slots)
             return out.float()
@@ -124,8 +127,8 @@ class C2DSR(SequentialModel):
     def _represent_own(self, batch: TensorBatch) -> Tensor:
         """h^d at every target [N, dim]; zeros where the domain has no encoder."""
         view = batch.single
-        graph = self.single_graph(view.tokens, self.embedding.items)
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times, graph)
+        items = self.single_graph(view.tokens, self.embedding.items)
+        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times, items)
         slots = torch.split(batch.single_slots, batch.domain_counts.tolist())
         return torch.cat([self._of_domain(domain, batch, embedding, asked) for domain, asked in enumerate(slots)])
 
@@ -141,19 +144,6 @@ class C2DSR(SequentialModel):
             return out.float()
         return layout.read(encoder(own, layout.mask), asked).float()
 
-    def _infomax_loss(self, own: Tensor, mixed: Tensor, batch: TensorBatch, generator: torch.Generator) -> Tensor:
-        users, num_users = batch.users, int(batch.users.max()) + 1
-        chosen = self._choose_domains(batch, generator)
-        domain_of = users.new_full((num_users,), -1).index_put((users[chosen],), batch.domains[chosen])
-        corrupted = self._represent_mixed(batch, self._corrupt(batch, domain_of, generator))
-        targets = torch.bincount(users, minlength=num_users)
-        true, false = (domain_means(rows, users, targets) for rows in (mixed, corrupted))
-        is_own = batch.domains == domain_of[users]
-        prototypes = domain_means(own[is_own], users[is_own], torch.bincount(users[is_own], minlength=num_users))
-        anchors = users[chosen]
-        loss: Tensor = self.infomax(prototypes[anchors], true[anchors], false[anchors], batch.domains[chosen])
-        return loss
-
     def _choose_domains(self, batch: TensorBatch, generator: torch.Generator) -> Tensor:
         """A target of one of the user's domains, drawn evenly, for every user; ascending. One-item domains are out."""
         targets = (self.sizes[batch.domains] > 1).nonzero().squeeze(1)
@@ -161,13 +151,36 @@ class C2DSR(SequentialModel):
         targets = targets[one_of_each(users * self.catalogue.num_domains + domains, generator)]
         return targets[one_of_each(batch.users[targets], generator)]
 
-    def _corrupt(self, batch: TensorBatch, domain_of: Tensor, generator: torch.Generator) -> Tensor:
-        """Tokens of the cross view with each user's events of `domain_of` [users] replaced by random items of it."""
-        view = batch.cross
-        user_of = batch.users.new_zeros(view.tokens.numel()).index_put((batch.cross_slots,), batch.users)
-        domains = view.domains.flatten()
-        replaced = (domains == domain_of[user_of]).nonzero().squeeze(1)
+    def _corrupt(self, batch: TensorBatch, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens of the cross view; those in the domain of the user's `chosen` target are random items of it."""
+        view, domains = batch.cross, batch.cross.domains.flatten()
+        user_of = batch.users.new_zeros(len(domains)).index_put((batch.cross_slots,), batch.users)
+        replaced = (domains == _domain_of_users(batch, chosen)[user_of]).nonzero().squeeze(1)
         draws = torch.rand(len(replaced), dtype=torch.float64, generator=generator).to(replaced.device)
         starts = torch.tensor(self.catalogue.offsets, device=replaced.device)[domains[replaced]]
         items = starts + (draws * self.sizes[domains[replaced]]).long()
         return view.tokens.flatten().index_put((replaced,), items).view_as(view.tokens)
+
+    def _infomax_loss(self, parts: tuple[Tensor, Tensor, Tensor], batch: TensorBatch, chosen: Tensor) -> Tensor:
+        """From h^d, h and the corrupted h at every target [N, dim], for the users and domains of `chosen` targets."""
+        own, mixed, corrupted = parts
+        users, num_users = batch.users, int(batch.users.max()) + 1
+        is_own = batch.domains == _domain_of_users(batch, chosen)[users]
+        anchors = users[chosen]
+
+        def prototypes(rows: Tensor, users: Tensor) -> Tensor:
+            return domain_means(rows, users, torch.bincount(users, minlength=num_users))[anchors]
+
+        loss: Tensor = self.infomax(
+            prototypes(own[is_own], users[is_own]),
+            prototypes(mixed, users),
+            prototypes(corrupted, users),
+            batch.domains[chosen],
+        )
+        return loss
+
+
+def _domain_of_users(batch: TensorBatch, chosen: Tensor) -> Tensor:
+    """The domain of each user's `chosen` target, int64 [users]; -1 where there is none."""
+    none = batch.users.new_full((int(batch.users.max()) + 1,), -1)
+    return none.index_put((batch.users[chosen],), batch.domains[chosen])

@@ -74,17 +74,15 @@ class HistoryEmbedding(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
     def forward(
-        self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor, extra: Tensor | None = None
+        self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor, items: Tensor | None = None
     ) -> Tensor:
         """Embed codes and times of equal shape [rows, length] to float [rows, length, dim].
 
-        `extra`, float [rows, length, dim], is one more summand, of a model that knows more about the tokens.
+        `items`, float [rows, length, dim], are vectors to take instead of the tokens' rows of the item table.
         """
-        total = self.items(tokens) + self.domains(domains) + self.positions(positions)
+        total = (self.items(tokens) if items is None else items) + self.domains(domains) + self.positions(positions)
         if self.time is not None:
             total = total + self.time(times, positions)
-        if extra is not None:
-            total = total + extra
         out: Tensor = self.dropout(self.norm(total))
         return out
 

@@ -10,10 +10,10 @@ __all__ = ["GraphConvolution"]
 
 
 class GraphConvolution(nn.Module):
-    """(x_i + mean of x_j over the neighbours j of node i) / 2: one layer without weights, averaged with its input.
+    """x_i + g_i with g_i = (x_i + mean of x_j over the neighbours j of node i) / 2: one layer, averaged with its input.
 
     The graph is a buffer of fixed shape, so that it is saved and loaded with the model: at most `num_neighbours` of
-    each node, -1 where there are fewer. A fresh graph has no edge; a node without any gives x_i / 2.
+    each node, -1 where there are fewer. A fresh graph has no edge; a node without any gives 3/2 x_i.
     """
 
     neighbours: Tensor  # int32 [nodes, k]
@@ -34,5 +34,5 @@ class GraphConvolution(nn.Module):
         is_there = neighbours >= 0
         read = torch.cat([used[:, None], torch.where(is_there, neighbours, used[:, None])], 1)
         shares = is_there / is_there.sum(1, keepdim=True).clamp(min=1)
-        weights = torch.cat([torch.ones_like(shares[:, :1]), shares], 1) / 2
+        weights = torch.cat([torch.full_like(shares[:, :1], 1.5), shares / 2], 1)
         return F.embedding(places, (weights.unsqueeze(-1) * vectors(read)).sum(1))
