@@ -209,7 +209,7 @@ class Trainer:
         rows: dict[str, Tensor] = {
             **{f"loss/{name}": loss for name, loss in report.domain_losses.items()},
             **{f"own/{name}": loss[None] for name, loss in report.own_losses.items()},
-            "transfer_gap": report.transfer_gap,
+            "transfer_gap": report.transfer_gap * present,
             "weight": report.weights * present,
             "steps_with_domain": present,
             "total": report.total.detach()[None],
