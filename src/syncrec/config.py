@@ -110,15 +110,21 @@ class LossConfig(_Section):
     gbce_calibration: float = Field(0.75, ge=0, le=1, description="t of gBCE; 0 is BCE")
     single_weight: float = Field(1.0, ge=0, description="a of (M12): weight of the single loss")
     mutual_information_weight: float = Field(0.1, ge=0, description="b of (M12): weight of SC-MIM; 0 turns it off")
+    auxiliary_weight: float = Field(
+        0.1,
+        ge=0,
+        description="weight of the losses that a model adds of its own (`c2dsr`: infomax, `cgrec`: contrast of two "
+        "levels); 0 turns them off",
+    )
 
 
 class TransferConfig(_Section):
-    """Loss correction by the negative transfer gap, LC-NTG (M8)-(M10)."""
+    """Loss correction by the negative transfer gap, LC-NTG (M8)-(M10); of `cgrec` by contributions of domains."""
 
     correction: bool = Field(True, description="weigh the cross losses of the domains (M10); off: weight 1 each")
-    alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9)")
-    beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9)")
-    temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10)")
+    alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9), or of contributions")
+    beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9); contributions alike")
+    temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10), or negative transfer")
 
 
 class TrainingConfig(_Section):

@@ -291,6 +291,7 @@ class _Fit:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.training.seed, "weights"))
             self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
+        self.model.observe(data, ends)
         self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
         self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
 

@@ -6,25 +6,13 @@ from pydantic import ValidationError
 
 from builders import catalogue_of, objective_for, random_histories, small_config, small_model, training_batch
 from syncrec.config import TransferConfig
-from syncrec.losses.transfer import TransferCorrection, domain_means
+from syncrec.losses.transfer import TransferCorrection
 
 HERE = torch.tensor([True, True])
 
 
 def correction_of(num_domains=2, **config):
     return TransferCorrection(num_domains, TransferConfig(**config))
-
-
-def test_means_by_domain_and_zero_for_an_absent_one():
-    means = domain_means(
-        torch.tensor([1.0, 3.0, 5.0, 7.0]), torch.tensor([0, 0, 2, 2]), counts=torch.tensor([2, 0, 2, 0])
-    )
-    assert means.tolist() == [2.0, 0.0, 6.0, 0.0]
-
-
-def test_means_of_several_answers_at_once():
-    means = domain_means(torch.tensor([[1.0, 10.0], [3.0, 30.0]]), torch.tensor([1, 1]), counts=torch.tensor([0, 2]))
-    assert means.tolist() == [[0.0, 0.0], [2.0, 20.0]]
 
 
 def test_relative_gap_decays_and_takes_in_the_new_gap():

@@ -15,6 +15,15 @@ def test_embedding_is_the_normalised_sum_of_item_domain_and_position():
         torch.testing.assert_close(found[0, place], expected)
 
 
+def test_vectors_of_items_may_be_given_in_place_of_the_tables_rows():
+    torch.manual_seed(0)
+    embedding = HistoryEmbedding(num_tokens=7, num_domains=2, max_length=3, dim=4, dropout=PooledDropout(0.0))
+    codes = [torch.tensor([row]) for row in ([6, 2], [2, 1], [0, 3], [0, 99])]
+    rows = embedding.items(codes[0])
+    assert torch.equal(embedding(*codes, items=rows), embedding(*codes))
+    assert not torch.allclose(embedding(*codes, items=rows + torch.tensor([1.0, 0, 0, 0])), embedding(*codes))
+
+
 DAY_S = 86_400
 
 

@@ -67,7 +67,7 @@ def make_session(tiny_dataset, tmp_path):
         torch.manual_seed(config.training.seed)
         network, objective = build_model(catalogue, config.model), objective_for(config, catalogue)
         users = training_users(tiny_dataset)
-        packer = BatchPacker(catalogue, config.model.max_length, network.answer_names)
+        packer = BatchPacker(catalogue, config.model.max_length, network.views)
         batches = partial(_epoch, tiny_dataset, packer, users, config.training)
         place = tmp_path / "run"
         place.mkdir(exist_ok=True)

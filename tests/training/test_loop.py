@@ -91,6 +91,11 @@ class TestNonFiniteLoss:
         assert "the single loss of domain Tools" not in text
         assert "the mutual information loss" in text
 
+    def test_message_names_a_loss_of_the_models_own(self, make_session):
+        session = make_session(model={"name": "cgrec"})
+        text = self.refused(session, 2, lambda model: model.head.weight.fill_(math.nan))
+        assert "step 2 (epoch 0): the contrast loss is not finite" in text
+
     def test_the_last_checkpoint_stays_good(self, make_session):
         session = make_session(checkpoint_every_steps=1)
         self.refused(session, 7, lambda model: model.towers.scale.fill_(math.nan))
@@ -114,6 +119,19 @@ class TestNonFiniteLoss:
 
 
 class TestLog:
+    @pytest.mark.parametrize(("name", "own"), [("c2dsr", "infomax"), ("cgrec", "contrast")])
+    def test_losses_of_the_models_own_and_contributions_are_in_it(self, name, own, make_session):
+        session = make_session(model={"name": name}, epochs=1)
+        session.train()
+        (record,) = session.records
+        assert set(record["loss"]) == {"cross", "total", "mutual_information", own}
+        assert record["loss"][own] > 0
+        assert ("contribution" in record) == (name == "cgrec")
+        for domain, row in record.get("contribution", {}).items():
+            assert set(row) == {"Books", "Food", "Tools"}
+            assert row[domain] == 0
+            assert record["transfer_gap"][domain] != 0 or domain == "Food"
+
     def test_one_line_an_epoch_with_the_promised_fields(self, tiny_dataset_path, tmp_path, settings):
         train(tiny_dataset_path, tmp_path / "run", settings=settings, show_progress=False)
         lines = read_log(tmp_path / "run" / LOG_NAME)

@@ -140,6 +140,27 @@ def test_a_signal_ends_training_after_the_step_and_resume_is_exact(
     outcome_of(out).assert_equals(undisturbed)
 
 
+@pytest.mark.parametrize("name", ["c2dsr", "cgrec"])
+def test_graphs_contributions_and_draws_of_own_losses_are_the_same_after_a_crash(
+    name, tiny_dataset_path, tmp_path, settings, outcome_of, monkeypatch
+):
+    chosen = [*settings, f"model.name={name}", "training.epochs=2"]
+    run(tiny_dataset_path, tmp_path / "undisturbed", chosen)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", crashing(Trainer._step, 8))
+        with pytest.raises(CrashError):
+            run(tiny_dataset_path, tmp_path / "run", with_checkpoints(chosen, 3))
+    run(tiny_dataset_path, tmp_path / "run", (), resume=True)
+    outcome_of(tmp_path / "run").assert_equals(outcome_of(tmp_path / "undisturbed"))
+    tensors = outcome_of(tmp_path / "run").last.tensors
+    state = (
+        tensors["model"]["cross_graph.neighbours"] + 1
+        if name == "c2dsr"
+        else tensors["objective"]["contributions.values"]
+    )
+    assert (state != 0).any()
+
+
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
     tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of
 ):

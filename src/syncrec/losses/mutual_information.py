@@ -7,7 +7,7 @@ for each domain; negatives are the single representations of other users in the 
 import torch
 from torch import Tensor, nn
 
-from syncrec.losses.transfer import domain_means
+from syncrec.nn.domains import info_nce, one_of_each
 from syncrec.nn.grouped import grouped_matmul
 
 __all__ = ["MutualInformation", "choose_anchors"]
@@ -20,12 +20,7 @@ def choose_anchors(users: Tensor, domains: Tensor, generator: torch.Generator) -
         users, domains: int64 [N] of each target.
         generator: on the CPU.
     """
-    keys = domains * (users.max() + 1) + users
-    shuffle = torch.randperm(len(keys), generator=generator).to(keys.device)
-    ordered, place = torch.sort(keys[shuffle], stable=True)
-    is_first = torch.ones_like(ordered, dtype=torch.bool)
-    is_first[1:] = ordered[1:] != ordered[:-1]
-    return shuffle[place[is_first]].sort().values
+    return one_of_each(domains * (users.max() + 1) + users, generator)
 
 
 class MutualInformation(nn.Module):
@@ -44,6 +39,4 @@ class MutualInformation(nn.Module):
         """
         counts = torch.bincount(domains, minlength=len(self.discriminator))
         scores = grouped_matmul(cross, self.discriminator, counts).float() @ single.float().T
-        same_domain = domains[:, None] == domains
-        normaliser = scores.masked_fill(~same_domain, -torch.inf).logsumexp(1)
-        return domain_means(normaliser - scores.diagonal(), domains, counts).sum()
+        return info_nce(scores, domains, counts)

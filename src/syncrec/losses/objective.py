@@ -1,6 +1,6 @@
 """The whole training objective (M12), for any model of the interface."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from syncrec.config import Config
 from syncrec.data.packing import Catalogue
+from syncrec.losses.contributions import Contributions, draw_coalitions, marginal_contributions
 from syncrec.losses.mutual_information import MutualInformation, choose_anchors
 from syncrec.losses.next_item import NegativeSampler, NextItemLoss, Targets
-from syncrec.losses.transfer import TransferCorrection, domain_means
+from syncrec.losses.transfer import TransferCorrection
 from syncrec.models.batch import TensorBatch
-from syncrec.models.interface import AnswerName, SequentialModel
-from syncrec.models.registry import build_model
+from syncrec.models.interface import AnswerName, SequentialModel, TrainingOutput
+from syncrec.models.registry import build_model, find_model
+from syncrec.nn.domains import domain_means
 
 __all__ = ["JointObjective", "LossReport", "make_learner"]
 
@@ -23,21 +25,24 @@ __all__ = ["JointObjective", "LossReport", "make_learner"]
 class LossReport:
     """The loss to minimise and what it is made of; everything but `total` is detached.
 
-    `domain_losses` holds the mean next-item loss of each domain [D], a tensor an answer, nats.
+    `domain_losses` holds the mean next-item loss of each domain [D], a tensor an answer; `own_losses` those that the
+    model adds, by name, before their weight; nats.
     """
 
     total: Tensor
     domain_losses: dict[AnswerName, Tensor]
     domain_counts: Tensor
     mutual_information: Tensor
-    transfer_gap: Tensor  # phi(d) [D]
+    transfer_gap: Tensor  # phi(d) [D]; of a model weighed by contributions: what the others contribute
     weights: Tensor  # D gamma_d [D]
+    own_losses: dict[str, Tensor] = field(default_factory=dict)
 
 
 class JointObjective(nn.Module):
     """L = D sum_d gamma_d mean l_t + a sum_d mean l^d_t + b L_SC-MIM (M10)-(M12).
 
-    A model with one answer gets the plain mean loss of that answer, summed over domains.
+    A model with one answer gets the plain mean loss of that answer, summed over domains; weighed, if its entry in the
+    registry says so, by what domains contribute to each other. To each the model's own losses are added.
     """
 
     def __init__(self, config: Config, num_domains: int, next_item: NextItemLoss) -> None:
@@ -46,43 +51,57 @@ class JointObjective(nn.Module):
         self.next_item = next_item
         self.correction = TransferCorrection(num_domains, config.transfer)
         self.mutual_information = MutualInformation(num_domains, config.model.dim)
+        is_weighed = find_model(config.model.name).weighs_contributions
+        self.contributions = Contributions(num_domains, config.transfer) if is_weighed else None
 
     def forward(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> LossReport:
-        """The losses of `batch`; in training mode the relative gaps move by one step (M9)."""
-        encoded = model.encode(batch)
+        """The losses of `batch`; in training mode the relative gaps, or contributions, move by one step (M9)."""
+        encoded, own_losses = self._encode(model, batch, generator)
         names = model.answer_names
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
         targets = Targets(batch.targets, batch.domains, batch.domain_counts)
         losses = self.next_item(queries, model.item_vectors, targets, generator)
         means = dict(zip(names, domain_means(losses, batch.domains, batch.domain_counts).unbind(1), strict=True))
-        return self._combine(means, encoded, batch, generator)
-
-    def _combine(
-        self,
-        means: dict[AnswerName, Tensor],
-        encoded: dict[AnswerName, Tensor],
-        batch: TensorBatch,
-        generator: torch.Generator,
-    ) -> LossReport:
-        zero = torch.zeros((), device=batch.domains.device)
-        if len(means) == 1:
-            (only,) = means.values()
-            gap, weights, information, total = torch.zeros_like(only), torch.ones_like(only), zero, only.sum()
-        else:
+        if len(means) > 1:
             gap = (means["single"] - means["cross"]).detach()  # (M8)
             if self.training:
                 self.correction.update(gap, batch.domain_counts > 0)
             weights = self.correction.weights()
-            information = self._information(encoded, batch, generator) if self._has_information() else zero
+            information = self._information(encoded, batch, generator)
             total = (weights * means["cross"]).sum() + self.config.single_weight * means["single"].sum()
             total = total + self.config.mutual_information_weight * information
-        detached = {name: mean.detach() for name, mean in means.items()}
-        return LossReport(total, detached, batch.domain_counts, information.detach(), gap.detach(), weights)
+        else:
+            (only,) = means.values()
+            gap, weights = self._weigh_one_answer(model, batch, generator)
+            information, total = torch.zeros_like(gap[0]), (weights * only).sum()
+        for loss in own_losses.values():
+            total = total + self.config.auxiliary_weight * loss
+        losses_of = {name: mean.detach() for name, mean in means.items()}
+        own = {name: loss.detach() for name, loss in own_losses.items()}
+        return LossReport(total, losses_of, batch.domain_counts, information.detach(), gap, weights, own)
 
-    def _has_information(self) -> bool:
-        return self.config.mutual_information_weight > 0
+    def _encode(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
+        if self.config.auxiliary_weight > 0:
+            return model.encode_to_train(batch, generator)
+        return TrainingOutput(model.encode(batch), {})
+
+    def _weigh_one_answer(
+        self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Gap and weight of each domain, [D] each: none and 1, or from what domains contribute to each other."""
+        if self.contributions is None:
+            ones = torch.ones(len(batch.domain_counts), device=batch.domains.device)
+            return torch.zeros_like(ones), ones
+        if self.training:
+            drawn = draw_coalitions(batch, len(batch.domain_counts), generator)
+            if len(drawn.targets):
+                added = marginal_contributions(model, self.next_item, batch, drawn, generator)
+                self.contributions.update(added, batch.domains[drawn.targets], drawn.sources)
+        return self.contributions.gaps(), self.contributions.weights()
 
     def _information(self, encoded: dict[AnswerName, Tensor], batch: TensorBatch, generator: torch.Generator) -> Tensor:
+        if self.config.mutual_information_weight == 0:
+            return torch.zeros((), device=batch.domains.device)
         anchors = choose_anchors(batch.users, batch.domains, generator)
         out: Tensor = self.mutual_information(
             encoded["cross"][anchors], encoded["single"][anchors], batch.domains[anchors]

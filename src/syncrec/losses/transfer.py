@@ -9,13 +9,7 @@ from torch import Tensor, nn
 
 from syncrec.config import TransferConfig
 
-__all__ = ["TransferCorrection", "domain_means"]
-
-
-def domain_means(values: Tensor, domains: Tensor, counts: Tensor) -> Tensor:
-    """Mean of `values` [N, ...] over the targets of each domain, [D, ...]; 0 for a domain without targets."""
-    sums = values.new_zeros(len(counts), *values.shape[1:]).index_add(0, domains, values)
-    return sums / counts.clamp(min=1).view(-1, *[1] * (values.dim() - 1))
+__all__ = ["TransferCorrection"]
 
 
 class TransferCorrection(nn.Module):

@@ -1,27 +1,39 @@
 """What a model must offer, so that the losses, the trainer and the evaluation need not know which one it is."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
+from syncrec.data.dataset import Dataset
 from syncrec.data.packing import NUM_PERIODS, Catalogue, ViewName
 from syncrec.models.batch import TensorBatch
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 
-__all__ = ["AnswerName", "SequentialModel"]
+__all__ = ["AnswerName", "SequentialModel", "TrainingOutput"]
 
 AnswerName = Literal["cross", "single"]
+
+
+class TrainingOutput(NamedTuple):
+    """What a model makes of a training batch: the answers, as `encode` gives them, and losses of its own by name."""
+
+    answers: dict[AnswerName, Tensor]
+    own_losses: dict[str, Tensor]  # scalars in nats, with their gradient, not yet weighed
 
 
 class SequentialModel(nn.Module, ABC):
     """A network that answers "which item of domain d comes next" by a vector for each question.
 
     Subclasses set `answer_names` and implement `_encode`; one that reads other views than those its answers are named
-    after sets `views` too. The score of an item is the inner product of `query_vectors` and `item_vectors` (M7).
+    after sets `views` too, one with losses beside the next-item loss `_encode_to_train`, and one that is made from
+    training events `observe`. The score of an item is the inner product of `query_vectors` and `item_vectors` (M7).
     """
 
     answer_names: tuple[AnswerName, ...]
@@ -54,12 +66,35 @@ class SequentialModel(nn.Module, ABC):
 
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""
-        self.dropout.refill(batch.num_slots * max(self.config.dim, self.hidden_dim))
+        self._refill_dropout(batch)
         return self._encode(batch)
+
+    def encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
+        """The same, with the model's own losses; `generator`, on the CPU, makes the draws of these."""
+        self._refill_dropout(batch)
+        return self._encode_to_train(batch, generator)
+
+    def _refill_dropout(self, batch: TensorBatch) -> None:
+        self.dropout.refill(batch.num_slots * max(self.config.dim, self.hidden_dim))
 
     @abstractmethod
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The same, from the model's own parts; dropout is `self.dropout`."""
+
+    def _encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:  # noqa: ARG002
+        """Likewise; by default a model has no losses of its own."""
+        return TrainingOutput(self._encode(batch), {})
+
+    def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
+        """Take what the model is made from, beside its weights, out of the events it will be trained on.
+
+        Called once before the first step. What it takes must be buffers whose shapes follow from the catalogue and
+        the configuration, so that it is saved and loaded with the weights. By default nothing is taken.
+
+        Args:
+            dataset: whose events are read.
+            ends: event index where each user's training events end, int64 [U].
+        """
 
     def query_vectors(self, encoded: Tensor) -> Tensor:
         """What is multiplied with `item_vectors`: the output itself, or its direction over the temperature."""

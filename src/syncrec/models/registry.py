@@ -7,6 +7,8 @@ from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.models.abxi import ABXI
+from syncrec.models.c2dsr import C2DSR
+from syncrec.models.cgrec import CGRec
 from syncrec.models.gru4rec import GRU4Rec
 from syncrec.models.interface import SequentialModel
 from syncrec.models.mmoe import MMoE
@@ -25,6 +27,7 @@ class ModelEntry:
     build: Callable[[Catalogue, ModelConfig], SequentialModel]
     description: str
     source: str
+    weighs_contributions: bool = False  # training weighs domains by what they contribute to each other
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -62,6 +65,17 @@ MODELS: dict[str, ModelEntry] = {
         ABXI,
         "one encoder with low-rank adapters for each domain and the mixture, and an invariant interest between them",
         "Bian et al., WWW 2025, arXiv 2501.15118",
+    ),
+    "c2dsr": ModelEntry(
+        C2DSR,
+        "graphs of item transitions, an encoder a domain and one for the hybrid history, infomax between them",
+        "Cao et al., CIKM 2022, arXiv 2304.03891",
+    ),
+    "cgrec": ModelEntry(
+        CGRec,
+        "one Transformer over the hybrid history, losses weighed by what domains contribute, two levels contrasted",
+        "Park et al., CIKM 2023, arXiv 2311.13188",
+        weighs_contributions=True,
     ),
 }
 

@@ -73,9 +73,14 @@ class HistoryEmbedding(nn.Module):
         for table in (self.items, self.domains, self.positions):
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor) -> Tensor:
-        """Embed codes and times of equal shape [rows, length] to float [rows, length, dim]."""
-        total = self.items(tokens) + self.domains(domains) + self.positions(positions)
+    def forward(
+        self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor, items: Tensor | None = None
+    ) -> Tensor:
+        """Embed codes and times of equal shape [rows, length] to float [rows, length, dim].
+
+        `items`, float [rows, length, dim], are vectors to take instead of the tokens' rows of the item table.
+        """
+        total = (self.items(tokens) if items is None else items) + self.domains(domains) + self.positions(positions)
         if self.time is not None:
             total = total + self.time(times, positions)
         out: Tensor = self.dropout(self.norm(total))

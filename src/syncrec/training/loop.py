@@ -195,6 +195,7 @@ class Trainer:
         ]
         if not torch.isfinite(report.mutual_information):
             parts.append("the mutual information loss")
+        parts += [f"the {name} loss" for name, loss in report.own_losses.items() if not torch.isfinite(loss)]
         raise self._non_finite(", ".join(parts) or "the weighted sum of the losses")
 
     def _non_finite(self, what: str) -> NonFiniteLossError:
@@ -207,7 +208,8 @@ class Trainer:
         present = (report.domain_counts > 0).to(torch.float32)
         rows: dict[str, Tensor] = {
             **{f"loss/{name}": loss for name, loss in report.domain_losses.items()},
-            "transfer_gap": report.transfer_gap,
+            **{f"own/{name}": loss[None] for name, loss in report.own_losses.items()},
+            "transfer_gap": report.transfer_gap * present,
             "weight": report.weights * present,
             "steps_with_domain": present,
             "total": report.total.detach()[None],
@@ -252,8 +254,9 @@ class Trainer:
             return {d: total / n for d, total, n in zip(self.domains, sums[name], steps, strict=True)}
 
         losses: dict[str, Any] = {name[5:]: by_domain(name) for name in sums if name.startswith("loss/")}
-        for name in ("total", "mutual_information"):
-            losses[name] = sums[name][0] / max(1, state.step_in_epoch)
+        for name in ("total", "mutual_information", *(name for name in sums if name.startswith("own/"))):
+            losses[name.removeprefix("own/")] = sums[name][0] / max(1, state.step_in_epoch)
+        contributions = self.objective.contributions
         return {
             "epoch": state.epoch,
             "step": state.step,
@@ -265,6 +268,7 @@ class Trainer:
             "transfer_gap": by_domain("transfer_gap"),
             "relative_gap": _named(self.domains, self.objective.correction.relative_gap),
             "weight": by_domain("weight"),
+            **({} if contributions is None else {"contribution": _named_rows(self.domains, contributions.values)}),
         }
 
     def _save_last(self) -> None:
@@ -280,6 +284,11 @@ def _named(names: Sequence[str], values: Tensor) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
 
 
+def _named_rows(names: Sequence[str], values: Tensor) -> dict[str, dict[str, float]]:
+    return {name: _named(names, row) for name, row in zip(names, values, strict=True)}
+
+
 def _shown(report: LossReport) -> dict[str, float]:
     shown: dict[str, float] = {name: float(losses.mean()) for name, losses in report.domain_losses.items()}
-    return {**shown, "mim": float(report.mutual_information)}
+    own = {name: float(loss) for name, loss in report.own_losses.items()}
+    return {**shown, "mim": float(report.mutual_information), **own}
