@@ -19,7 +19,7 @@ from syncrec.stats import Estimate, Interval, sample_ratio_p_value
 __all__ = ["ArmCounts", "Report", "SampleRatio", "json_content", "report_experiment"]
 
 _MISMATCH_BELOW = 0.001
-_MISPLACED_SHARE = 0.001
+_MISPLACED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ArmCounts:
 class SampleRatio:
     """Users by arm, the shares they should have, and whether they have them (chi-square test, alarm below .001).
 
-    `misplaced` users were answered by another arm than the salt assigns them to; more than .1 % of them is an alarm.
+    `misplaced` users were answered by another arm than the salt assigns them to; more than 1 % of all is an alarm.
     """
 
     users: Mapping[str, int]
