@@ -74,7 +74,7 @@ def test_a_sample_ratio_mismatch_comes_first(call, rehearsal, tmp_path):
     assert code == 0
     assert out.startswith("SAMPLE RATIO MISMATCH")
     assert "invalid" in out
-    assert "gains" not in out
+    assert " gains" not in out
 
 
 def test_a_policy_is_judged_offline(call, rehearsal, tmp_path):
