@@ -123,6 +123,16 @@ def test_too_few_users_give_no_verdict(experiment, events):
     assert "holds" not in {one.status for one in report.guardrails}
 
 
+def test_a_robot_that_outweighs_all_users_allows_no_verdict(experiment, events):
+    robot = (
+        events.filter(pl.col("kind") == "impression").head(1).with_columns(user=pl.lit("robot"), event_id=pl.lit(None))
+    )
+    swarm = pl.concat([robot.with_columns(request_id=pl.lit("robot"), item=pl.lit(str(n))) for n in range(3000)])
+    mine = swarm.with_columns(arm=pl.lit(experiment.assigned_arm("robot")), event_id=pl.lit(None, pl.String))
+    report = report_experiment(experiment, pl.concat([events, mine]))
+    assert report.overall[0].verdict == "too early"
+
+
 def test_missing_users_ring_the_alarm_and_take_the_verdict_away(experiment, events):
     lost = (pl.col("arm") == "syncrec") & pl.col("user").str.contains("[12]$")
     report = report_experiment(experiment, events.filter(~lost))

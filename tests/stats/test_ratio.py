@@ -37,6 +37,14 @@ def test_users_without_views_do_not_count():
     assert padded == RatioSums.of_units(clicks, views)
 
 
+def test_a_user_who_is_far_more_active_than_the_rest_leaves_few_effective_ones():
+    alike = RatioSums.of_units(np.ones(200), np.full(200, 3.0))
+    one_robot = RatioSums.of_units(np.ones(201), np.append(np.full(200, 3.0), 600.0))
+    assert alike.effective_units == 200
+    assert one_robot.effective_units == pytest.approx(1200**2 / (200 * 9 + 600**2))
+    assert RatioSums.of_units(np.zeros(0), np.zeros(0)).effective_units == 0
+
+
 @given(st.floats(0.05, 20))
 def test_lift_is_of_the_same_certainty_in_any_unit(factor):
     clicks, views = random_users()

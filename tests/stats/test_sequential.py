@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, norm
 
-from simulated_experiments import World, simulate_arm
+from simulated_experiments import World, judged, misses, simulate_arm
 from syncrec.stats import (
     Estimate,
     fixed_half_width,
@@ -20,11 +20,6 @@ from syncrec.stats import (
 
 SCALE = mixture_scale(0.1)
 LIFT = 0.214
-
-
-def misses(estimate, truth, half_width):
-    """Whether the truth is outside the interval, [experiments, days]."""
-    return np.abs(estimate.value - truth) > half_width
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +55,16 @@ def test_a_fixed_test_looked_at_daily_raises_many(without_lift):
 def test_impressions_taken_for_independent_ruin_the_sequential_test_too(without_lift):
     _, by_view = without_lift
     assert misses(by_view, 0.0, sequential_half_width(by_view.error, SCALE)).any(axis=1).mean() > 0.2
+
+
+@pytest.mark.parametrize("pattern", ["once", "change", "robots", "heavy"])
+def test_no_pattern_of_visits_raises_more_false_alarms(pattern):
+    rng = np.random.default_rng(9)
+    world = World(num_experiments=200, num_users=300, num_days=15, join_over_days=15, pattern=pattern)
+    arms = [simulate_arm(world, 0.0, rng)[0] for _ in range(2)]
+    estimate = log_ratio_of_rates(*arms)
+    alarms = misses(estimate, 0.0, sequential_half_width(estimate.error, mixture_scale(0.3))) & judged(*arms)
+    assert alarms.any(axis=1).mean() <= 0.05
 
 
 def test_a_lift_is_found_and_lies_in_the_interval_at_every_look(with_lift):

@@ -113,8 +113,11 @@ def _compare(definition: Definition, clicks: Measure, arm: str, domain: str | No
 
 
 def is_enough(definition: Definition, sums: RatioSums) -> bool:
-    """Whether an arm has the users and clicks without which nothing is concluded."""
-    return bool(sums.num_units >= definition.min_users and sums.y >= definition.min_clicks)
+    """Whether an arm has the users and clicks without which nothing is concluded.
+
+    Users weigh as their impressions do: a few who are far more active than the rest count as few.
+    """
+    return bool(sums.effective_units >= definition.min_users and sums.y >= definition.min_clicks)
 
 
 def interval_of(estimate: Estimate, scale: float, confidence: float) -> Interval:

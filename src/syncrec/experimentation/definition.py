@@ -59,10 +59,10 @@ class Definition(_Part):
     primary: Literal["ctr"] = Field("ctr", description="the metric that decides: clicks over impressions")
     guardrails: dict[str, Guardrail] = Field(default_factory=dict, description="by names of your own")
     minimum_lift: float = Field(
-        0.05, gt=0, lt=10, description="the smallest relative lift that would matter; tunes the test, never its error"
+        0.05, gt=0, le=1, description="the smallest relative lift that would matter; tunes the test, never its error"
     )
     confidence: float = Field(0.95, ge=0.5, lt=1, description="of all intervals, at all looks together")
-    min_users: int = Field(100, ge=2, description="of each arm, before anything is concluded")
+    min_users: int = Field(100, ge=2, description="of each arm, effectively, before anything is concluded")
     min_clicks: int = Field(20, ge=1, description="likewise; the normal distribution needs some")
     ramp: float = Field(1.0, gt=0, le=1, description="share of all users who are in the experiment when it starts")
     start: datetime | None = Field(None, description="no user is in it before; without a zone it is UTC")

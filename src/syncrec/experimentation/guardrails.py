@@ -42,7 +42,7 @@ def check_guardrail(definition: Definition, name: str, arm: str, values: Measure
     status: Literal["holds", "broken", "open", "no data"] = "open"
     if not own.x or not control.x:
         status = "no data"
-    elif min(own.num_units, control.num_units) >= definition.min_users:
+    elif min(own.effective_units, control.effective_units) >= definition.min_users:
         status = "holds" if interval.high <= 0 else "broken" if interval.low > 0 else "open"
     return GuardrailResult(name, arm, float(own.rate), float(control.rate), bound, interval, status)
 

@@ -51,6 +51,11 @@ class RatioSums:
         return np.divide(self.y, self.x, out=np.zeros_like(self.x), where=self.x > 0)
 
     @property
+    def effective_units(self) -> FloatArray:
+        """(sum of x)^2 / sum of x^2: as many users of equal x would weigh as much (Kish 1965); 0 without any."""
+        return np.divide(self.x**2, self.xx, out=np.zeros_like(self.x), where=self.xx > 0)
+
+    @property
     def variance(self) -> FloatArray:
         """Variance of the rate; infinite with fewer than two users.
 
