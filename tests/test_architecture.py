@@ -20,7 +20,7 @@ RANKS = [
     {"models"},
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
-    {"reports", "serving", "validation"},
+    {"reports", "experimentation", "serving", "validation"},
     {"pipeline", "demo", "doctor"},
     {"experiments"},
     {"cli", "__main__"},
@@ -31,6 +31,7 @@ STRANGERS = [
     ("evaluation", {"training", "losses", "models", "nn"}),
     ("reports", {"models", "nn", "training", "losses"}),
     ("serving", {"training", "losses", "evaluation"}),
+    ("experimentation", {"models", "nn", "training", "losses", "evaluation", "serving"}),
     ("nn", {"data", "config"}),
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -20,6 +20,11 @@ OPTIONS = {
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
     "benchmark": "--out --workers --report",
     "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
+    "experiment start": "--reason",
+    "experiment ramp": "--to --reason",
+    "experiment stop": "--reason",
+    "experiment report": "--events --by-day --json",
+    "experiment offline": "--events --json",
     "demo": "--data --out",
     "doctor": "",
     "models": "",
@@ -31,7 +36,7 @@ class TestSurface:
     @pytest.mark.parametrize("command", OPTIONS)
     def test_options_are_the_promised_ones(self, call, command, monkeypatch):
         monkeypatch.setenv("COLUMNS", "200")
-        code, out, _ = call(command, "--help")
+        code, out, _ = call(*command.split(), "--help")
         names = " ".join(line.split("  ")[0] for line in parameters(out))
         shown = re.findall(r"(?<![\w-])--?[a-z][\w-]*", names)
         assert (code, sorted(shown)) == (0, sorted(OPTIONS[command].split()))
@@ -39,14 +44,18 @@ class TestSurface:
     def test_commands_are_the_promised_ones(self, call, monkeypatch):
         monkeypatch.setenv("COLUMNS", "200")
         out = call("--help")[1]
-        assert {line.split()[0] for line in parameters(out)} - {"--help", "--version"} == set(OPTIONS)
+        assert {line.split()[0] for line in parameters(out)} - {"--help", "--version"} == {
+            c.split()[0] for c in OPTIONS
+        }
 
     @pytest.mark.parametrize("command", OPTIONS)
     def test_the_list_says_of_a_command_what_its_docstring_says(self, call, command, monkeypatch):
         monkeypatch.setenv("COLUMNS", "200")
-        lines = parameters(call("--help")[1])
-        summary = inspect.getdoc(app[command].default_command).partition("\n\n")[0]
-        assert f"{command} {' '.join(summary.split())}" in [" ".join(line.split()) for line in lines]
+        *group, name = command.split()
+        lines = parameters(call(*group, "--help")[1])
+        parent = app[group[0]] if group else app
+        summary = inspect.getdoc(parent[name].default_command).partition("\n\n")[0]
+        assert f"{name} {' '.join(summary.split())}" in [" ".join(line.split()) for line in lines]
 
     def test_the_package_hands_out_what_it_promises_and_nothing_else(self):
         assert all(getattr(syncrec.cli, name) is not None for name in syncrec.cli.__all__)

@@ -20,8 +20,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-# Command, which is also its function's name; the file of this folder it is in, loaded when it is used; its docstring,
-# again, because a list of commands must not load them all.
+# Command, which is also the name of its function or sub-application; the file of this folder it is in, loaded when it
+# is used; its docstring, again, because a list of commands must not load them all.
 _COMMANDS = [
     ("prepare", "prepare", "Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."),
     ("train", "train", "Train a model; stops cleanly on Ctrl-C and continues with --resume."),
@@ -38,6 +38,7 @@ _COMMANDS = [
         "simulate",
         "Write a log of five services with known transfer, or a log with a domain of noise added.",
     ),
+    ("experiment", "experiment", "Experiments on real users: start, ramp, stop, report; off-policy estimates before."),
     ("demo", "demo", "Prepare, train, evaluate and recommend, in minutes."),
     ("doctor", "information", "Versions, device, threads, and whether the installation works."),
     ("models", "information", "The models that can be trained."),

@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 TABLE_METRICS = ("hr@10", "ndcg@10", "mrr")
-_VERDICT_STYLES = {"gains": "green", "loses": "red"}
+_VERDICT_STYLES = {"gains": "green", "loses": "red", "holds": "green", "broken": "red", "invalid": "red"}
 TableRow = tuple[str, ...]
 Group = tuple[TableRow, ...]
 Means = Mapping[str, float]
 
-_LEFT_COLUMNS = ("domain", "group", "model", "answer", "verdict")
-_FOLDING_COLUMNS = ("domain", "group", "model")
+_LEFT_COLUMNS = ("domain", "group", "model", "answer", "verdict", "arm", "guardrail", "status", "estimator")
+_FOLDING_COLUMNS = ("domain", "group", "model", "arm", "guardrail")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
-"""How sure a number is: intervals and tests, used by reports and by A/B experiments alike.
+"""Two treatments of the same units, for example the NDCG of the same queries by two models.
 
-Paired functions take two arrays of the same units under two treatments, for example the NDCG of the same queries by
-two models. Units of one cluster (queries of one user) are resampled and flipped together, since they are not
-independent.
+Units of one cluster (queries of one user) are resampled and flipped together, since they are not independent.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,29 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec import rng
+from syncrec.stats.basics import FloatArray, Interval
 
-__all__ = [
-    "Interval",
-    "PairedDifference",
-    "PairedSample",
-    "holm_correction",
-    "paired_bootstrap",
-    "paired_permutation_test",
-    "wilson_interval",
-]
-
-FloatArray = npt.NDArray[np.float64]
+__all__ = ["PairedDifference", "PairedSample", "paired_bootstrap", "paired_permutation_test"]
 
 # Random bits of the permutation test that are held at once.
 _BITS_AT_ONCE = 1 << 22
-
-
-class Interval(NamedTuple):
-    """An estimate with the lower and upper end of its interval; `low <= high`."""
-
-    estimate: float
-    low: float
-    high: float
 
 
 class PairedDifference(NamedTuple):
@@ -200,38 +180,3 @@ def _cluster_shares(sample: PairedSample) -> FloatArray:
     difference = sums[0].mean(axis=1) - sums[1].mean(axis=1)
     shares: FloatArray = (difference / counts.sum(axis=0)).mean(axis=1)
     return shares
-
-
-def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
-    """A rate with Wilson's score interval, always inside 0..1; without trials the estimate is 0 and the interval 0..1.
-
-    Source: Wilson (JASA 1927), without continuity correction.
-
-    Raises:
-        ValueError: `successes` is not within 0..`trials`.
-    """
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must be within 0..{trials}, got {successes}")
-    if not trials:
-        return Interval(0.0, 0.0, 1.0)
-    from scipy.special import ndtri
-
-    z = float(ndtri((1 + confidence) / 2))
-    rate = successes / trials
-    centre = (rate + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * float(np.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2)))
-    # At 0 and at 1 one end is exact; rounding must not move it past the rate.
-    return Interval(rate, min(max(0.0, centre - half), rate), max(min(1.0, centre + half), rate))
-
-
-def holm_correction(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number: reject those below alpha, and any false rejection stays below alpha.
-
-    Same order as given; never below the p-value itself, never above 1. Source: Holm (1979), step-down.
-    """
-    values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    corrected = np.empty_like(values)
-    corrected[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in corrected]

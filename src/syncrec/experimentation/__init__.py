@@ -1,0 +1,1 @@
+"""Experiments on real users: who sees which arm, what came of it, and what logged answers say beforehand."""

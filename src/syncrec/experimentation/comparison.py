@@ -1,0 +1,174 @@
+"""One arm against the control: lift and difference with always-valid intervals, and how much longer it takes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from syncrec.experimentation.definition import Definition
+from syncrec.experimentation.measures import Measure
+from syncrec.stats import (
+    Estimate,
+    Interval,
+    RatioSums,
+    difference_of_rates,
+    fixed_half_width,
+    holm_correction,
+    log_ratio_of_rates,
+    required_information,
+    sequential_half_width,
+    sequential_p_value,
+)
+
+__all__ = [
+    "ArmComparison",
+    "Look",
+    "Outlook",
+    "Verdict",
+    "compare_arms",
+    "interval_of",
+    "is_enough",
+    "looks",
+    "outlook",
+]
+
+Verdict = Literal["gains", "loses", "neutral", "too early", "invalid"]
+_UNKNOWN = Interval(math.nan, -math.inf, math.inf)
+_POWER = 0.8
+_RECENT_DAYS = 7
+
+
+@dataclass(frozen=True)
+class ArmComparison:
+    """An arm against the control in one domain or all (None).
+
+    `lift` (relative, .05 is +5 %) and `difference` (absolute) hold at all looks together, and are NaN and infinite
+    where it is too early; `lift_at_one_look` is the
+    usual interval, for a single look that was set beforehand. `p_value` is that of the lift, at all looks together;
+    `corrected` is for the number of comparisons (Holm).
+    """
+
+    arm: str
+    domain: str | None
+    lift: Interval
+    difference: Interval
+    lift_at_one_look: Interval
+    p_value: float
+    corrected: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the report said, or would have said, at the end of a day (from 1)."""
+
+    arm: str
+    day: int
+    users: int
+    lift: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What it takes to find `minimum_lift` in an arm with a power of 80 %, looking every day.
+
+    `users` are those of arm and control together, with as many impressions each as now; `days_left` at the pace at
+    which certainty grew in the last days, None if it does not grow.
+    """
+
+    arm: str
+    users_now: int
+    users_needed: int | None
+    days_left: int | None
+
+
+def compare_arms(definition: Definition, clicks: Measure, domains: Sequence[str | None]) -> list[ArmComparison]:
+    """Every arm but the control in each of the `domains`; p-values are corrected for all of these together."""
+    arms = [arm for arm in definition.arms if arm != definition.control_arm]
+    found = [_compare(definition, clicks, arm, domain) for domain in domains for arm in arms]
+    corrected = holm_correction([comparison.p_value for comparison in found])
+    return [_judged(definition, one, p_value) for one, p_value in zip(found, corrected, strict=True)]
+
+
+def _compare(definition: Definition, clicks: Measure, arm: str, domain: str | None) -> ArmComparison:
+    treatment, control = clicks.sums(arm, domain), clicks.sums(definition.control_arm, domain)
+    if not (is_enough(definition, treatment) and is_enough(definition, control)):
+        return ArmComparison(arm, domain, _UNKNOWN, _UNKNOWN, _UNKNOWN, 1.0, 1.0, "too early")
+    lift, difference = log_ratio_of_rates(treatment, control), difference_of_rates(treatment, control)
+    scale, confidence = definition.lift_scale, definition.confidence
+    one_look = float(fixed_half_width(lift.error, confidence))
+    return ArmComparison(
+        arm,
+        domain,
+        _relative(interval_of(lift, scale, confidence)),
+        interval_of(difference, scale * float(control.rate), confidence),
+        _relative(Interval(float(lift.value), float(lift.value) - one_look, float(lift.value) + one_look)),
+        float(sequential_p_value(lift, scale)),
+        1.0,
+        "neutral",
+    )
+
+
+def is_enough(definition: Definition, sums: RatioSums) -> bool:
+    """Whether an arm has the users and clicks without which nothing is concluded.
+
+    Users weigh as their impressions do: a few who are far more active than the rest count as few.
+    """
+    return bool(sums.effective_units >= definition.min_users and sums.y >= definition.min_clicks)
+
+
+def interval_of(estimate: Estimate, scale: float, confidence: float) -> Interval:
+    """The always-valid interval of one estimate."""
+    half = float(sequential_half_width(np.asarray(estimate.error), scale, confidence))
+    return Interval(float(estimate.value), float(estimate.value) - half, float(estimate.value) + half)
+
+
+def _relative(interval: Interval) -> Interval:
+    """A logarithm of a ratio as a relative change."""
+    return Interval(*(math.expm1(min(end, 700.0)) for end in interval))
+
+
+def _judged(definition: Definition, comparison: ArmComparison, corrected: float) -> ArmComparison:
+    verdict = comparison.verdict
+    if verdict == "neutral" and corrected < 1 - definition.confidence:
+        verdict = "gains" if comparison.lift.estimate > 0 else "loses"
+    return replace(comparison, corrected=corrected, verdict=verdict)
+
+
+def looks(definition: Definition, clicks: Measure, num_days: int) -> list[Look]:
+    """The primary comparison as it stood at the end of every day, of each arm but the control."""
+    arms = [arm for arm in definition.arms if arm != definition.control_arm]
+    return [_look(definition, clicks, arm, day) for arm in arms for day in range(1, num_days + 1)]
+
+
+def _look(definition: Definition, clicks: Measure, arm: str, day: int) -> Look:
+    sums = [clicks.sums(name, num_days=day) for name in (arm, definition.control_arm)]
+    users = int(sum(float(part.num_units) for part in sums))
+    if not all(is_enough(definition, part) for part in sums):
+        return Look(arm, day, users, _UNKNOWN, 1.0)
+    lift = log_ratio_of_rates(*sums)
+    interval = _relative(interval_of(lift, definition.lift_scale, definition.confidence))
+    return Look(arm, day, users, interval, float(sequential_p_value(lift, definition.lift_scale)))
+
+
+def outlook(definition: Definition, clicks: Measure, arm: str, num_days: int) -> Outlook:
+    """How many users and days the experiment needs, judged by what was seen."""
+
+    def sums(days: int) -> list[RatioSums]:
+        return [clicks.sums(name, num_days=days) for name in (arm, definition.control_arm)]
+
+    def information(days: int) -> float:
+        return float(log_ratio_of_rates(*sums(days)).error) ** -2 if days else 0.0
+
+    users, now = int(sum(float(part.num_units) for part in sums(num_days))), information(num_days)
+    if not now or not all(is_enough(definition, part) for part in sums(num_days)):
+        return Outlook(arm, users, None, None)
+    effect = math.log1p(definition.minimum_lift)
+    needed = required_information(effect, definition.lift_scale, definition.confidence, _POWER)
+    recent = min(_RECENT_DAYS, max(1, num_days // 2))
+    pace = (now - information(num_days - recent)) / recent
+    days_left = 0 if now >= needed else math.ceil((needed - now) / pace) if pace > 0 else None
+    return Outlook(arm, users, math.ceil(users * needed / now), days_left)

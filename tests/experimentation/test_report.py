@@ -1,0 +1,238 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rehearsal import DEFINITION, LIFT, write_experiment
+from syncrec.errors import DataError
+from syncrec.experimentation.events import read_events
+from syncrec.experimentation.lifecycle import load_experiment
+from syncrec.experimentation.report import report_experiment
+from syncrec.experimentation.tables import alarms, notes, report_tables
+
+
+@pytest.fixture(scope="module")
+def events(rehearsal):
+    return read_events([rehearsal / "events.csv"])
+
+
+@pytest.fixture(scope="module")
+def experiment(rehearsal):
+    return load_experiment(rehearsal / "rehearsal.toml")
+
+
+@pytest.fixture(scope="module")
+def report(experiment, events):
+    return report_experiment(experiment, events)
+
+
+def text_of(report):
+    return "\n".join([*alarms(report), *notes(report), *(table.to_markdown() for table in report_tables(report))])
+
+
+def with_arm(events, where, arm):
+    return events.with_columns(arm=pl.when(where).then(pl.lit(arm)).otherwise("arm"))
+
+
+def test_counts_are_those_of_the_log(report, events):
+    for row in report.counts:
+        of_arm = events.filter(pl.col("arm") == row.arm, (pl.col("domain") == row.domain) if row.domain else True)
+        kinds = dict(of_arm.group_by("kind").len().iter_rows())
+        shown = of_arm.filter(pl.col("kind") == "impression")
+        assert (row.impressions, row.clicks) == (kinds["impression"], kinds["click"])
+        assert row.users == shown["user"].n_unique()
+        assert row.ctr.estimate == pytest.approx(kinds["click"] / kinds["impression"])
+
+
+def test_a_true_lift_is_found_and_lies_in_the_interval(report):
+    (overall,) = report.overall
+    assert overall.verdict == "gains"
+    assert overall.lift.low < LIFT < overall.lift.high
+    assert overall.difference.low > 0
+    assert overall.p_value < 0.01
+
+
+def test_lift_is_the_quotient_of_the_rates(report):
+    control, treatment = (row.ctr.estimate for row in report.counts[:2])
+    assert report.overall[0].lift.estimate == pytest.approx(treatment / control - 1)
+    assert report.overall[0].difference.estimate == pytest.approx(treatment - control)
+
+
+def test_the_interval_for_any_number_of_looks_is_wider_than_that_for_one(report):
+    one = report.overall[0]
+    assert one.lift.low < one.lift_at_one_look.low
+    assert one.lift.high > one.lift_at_one_look.high
+
+
+def test_domains_are_compared_one_by_one(report, experiment, events):
+    books = report_experiment(experiment, events.filter(pl.col("domain") == "books"))
+    assert [row.domain for row in report.by_domain] == ["books", "films"]
+    assert report.by_domain[0].lift == books.overall[0].lift
+    assert report.by_domain[0].corrected >= report.by_domain[0].p_value
+
+
+def test_the_last_look_is_the_report(report):
+    assert [look.day for look in report.looks] == [1, 2, 3, 4, 5]
+    assert report.looks[-1].lift == report.overall[0].lift
+    assert report.looks[-1].p_value == report.overall[0].p_value
+    assert report.looks[0].users < report.looks[-1].users
+
+
+def test_an_earlier_look_is_what_the_report_said_then(report, experiment, events):
+    day_2 = experiment.state.started.timestamp() + 2 * 86_400
+    # A click may come after midnight: what is reported later counts it to the impression's day.
+    shown = events.filter(pl.col("timestamp") < day_2, pl.col("kind") != "click")["request_id"].unique()
+    then = report_experiment(experiment, events.filter(pl.col("request_id").is_in(shown.implode())))
+    assert then.overall[0].lift == report.looks[1].lift
+
+
+def test_guardrails_hold_where_nothing_got_worse(report):
+    assert {(one.guardrail, one.arm): one.status for one in report.guardrails} == {
+        ("films", "syncrec"): "holds",
+        ("empty", "control"): "holds",
+        ("empty", "syncrec"): "holds",
+        ("slow", "syncrec"): "holds",
+    }
+    empty = report.guardrails[1]
+    assert (empty.bound, empty.value) == (0.05, pytest.approx(0.01, abs=0.005))
+
+
+def test_guardrails_break_where_it_did(experiment, events):
+    slower = pl.when(pl.col("arm") == "syncrec").then(pl.col("latency_ms") * 2).otherwise("latency_ms")
+    lost = (pl.col("kind") != "request") & (pl.col("arm") == "control") & pl.col("request_id").str.ends_with("3")
+    worse = report_experiment(experiment, events.with_columns(latency_ms=slower).filter(~lost))
+    status = {(one.guardrail, one.arm): one.status for one in worse.guardrails}
+    assert (status["slow", "syncrec"], status["empty", "control"]) == ("broken", "broken")
+    assert status["empty", "syncrec"] == "holds"
+
+
+def test_a_guardrail_without_data_says_so(experiment, events):
+    without = report_experiment(experiment, events.filter(pl.col("kind") != "request"))
+    assert [one.status for one in without.guardrails] == ["holds", "no data", "no data", "no data"]
+
+
+def test_too_few_users_give_no_verdict(experiment, events):
+    few = events.filter(pl.col("user") < "user-000150")
+    report = report_experiment(experiment, few)
+    assert report.overall[0].verdict == "too early"
+    assert math.isnan(report.overall[0].lift.estimate)
+    assert "too early to say" in text_of(report)
+    assert "holds" not in {one.status for one in report.guardrails}
+
+
+def test_a_robot_that_outweighs_all_users_allows_no_verdict(experiment, events):
+    robot = (
+        events.filter(pl.col("kind") == "impression").head(1).with_columns(user=pl.lit("robot"), event_id=pl.lit(None))
+    )
+    swarm = pl.concat([robot.with_columns(request_id=pl.lit("robot"), item=pl.lit(str(n))) for n in range(3000)])
+    mine = swarm.with_columns(arm=pl.lit(experiment.assigned_arm("robot")), event_id=pl.lit(None, pl.String))
+    report = report_experiment(experiment, pl.concat([events, mine]))
+    assert report.overall[0].verdict == "too early"
+
+
+def test_missing_users_ring_the_alarm_and_take_the_verdict_away(experiment, events):
+    lost = (pl.col("arm") == "syncrec") & pl.col("user").str.contains("[12]$")
+    report = report_experiment(experiment, events.filter(~lost))
+    assert report.sample_ratio.p_value < 0.001
+    assert {row.verdict for row in [*report.overall, *report.by_domain]} == {"invalid"}
+    assert text_of(report).startswith("SAMPLE RATIO MISMATCH (p = ")
+
+
+def test_users_in_their_arms_ring_no_alarm(report):
+    assert report.sample_ratio.p_value > 0.001
+    assert report.sample_ratio.misplaced == 0
+    assert "sample ratio: as it should be" in text_of(report)
+
+
+def test_users_whom_the_salt_puts_elsewhere_ring_the_alarm(experiment, events):
+    swapped = with_arm(events, pl.col("user") == "user-000003", "control" if in_syncrec(events) else "syncrec")
+    one = report_experiment(experiment, swapped)
+    assert (one.sample_ratio.misplaced, one.sample_ratio.is_mismatch) == (1, False)
+    assert "1 users were answered by another arm" in text_of(one)
+    parity = pl.col("user").str.tail(1).is_in(list("02468"))
+    many = with_arm(with_arm(events, parity, "control"), ~parity, "syncrec")
+    assert report_experiment(experiment, many).sample_ratio.is_mismatch
+
+
+def in_syncrec(events):
+    return "syncrec" in events.filter(pl.col("user") == "user-000003")["arm"].to_list()
+
+
+def test_users_seen_in_several_arms_are_left_out(report, experiment, events):
+    twice = events.filter(pl.col("user") == "user-000003", pl.col("kind") == "impression").head(1)
+    other = twice.with_columns(
+        arm=pl.lit("control" if in_syncrec(events) else "syncrec"), request_id=pl.lit("x"), event_id=pl.lit("x")
+    )
+    mixed = report_experiment(experiment, pl.concat([events, other]))
+    assert mixed.left_out["users seen in several arms"] == 1
+    assert sum(mixed.sample_ratio.users.values()) == sum(report.sample_ratio.users.values()) - 1
+
+
+def test_events_outside_the_experiment_are_left_out_and_counted(report, experiment, events):
+    start = experiment.state.started.timestamp()
+    early = events.head(50).with_columns(
+        timestamp=pl.lit(start - 10), request_id=pl.lit("e") + pl.col("request_id"), event_id=pl.lit(None, pl.String)
+    )
+    other = early.with_columns(timestamp=pl.lit(start + 10), arm=pl.lit("other experiment"), request_id=pl.lit("o"))
+    more = report_experiment(experiment, pl.concat([events, early, other]))
+    assert more.overall == report.overall
+    assert more.left_out["impressions outside the experiment or its time"] > 0
+
+
+def test_what_is_sent_twice_counts_once(report, experiment, events):
+    doubled = report_experiment(experiment, pl.concat([events, events.reverse()]))
+    assert doubled.overall == report.overall
+    assert doubled.counts == report.counts
+
+
+def test_clicks_without_an_impression_are_counted_apart(report, experiment, events):
+    stray = (
+        events.filter(pl.col("kind") == "click")
+        .head(3)
+        .with_columns(request_id=pl.lit("nowhere"), item=pl.Series(["a", "b", "c"]), event_id=pl.lit(None, pl.String))
+    )
+    more = report_experiment(experiment, pl.concat([events, stray]))
+    assert more.left_out["clicks without their impression"] == 3
+    assert more.overall == report.overall
+
+
+def test_a_log_of_something_else_is_refused(experiment, events):
+    with pytest.raises(DataError, match=r"no impression of 'rehearsal' \(arms control, syncrec\) in its time"):
+        report_experiment(experiment, events.with_columns(arm=pl.lit("other")))
+
+
+def test_several_arms_are_corrected_for_their_number(rehearsal, tmp_path, events):
+    thirds = DEFINITION.replace(
+        "[arms.syncrec]\nshare = 0.5", "[arms.syncrec]\nshare = 0.25\n[arms.third]\nshare = 0.25"
+    )
+    experiment = load_experiment(write_experiment(tmp_path, thirds))
+    rearranged = events.with_columns(arm=pl.col("user").map_elements(experiment.assigned_arm, return_dtype=pl.String))
+    report = report_experiment(experiment, rearranged)
+    first, second = report.overall
+    assert [first.arm, second.arm] == ["syncrec", "third"]
+    smaller, larger = sorted([first.p_value, second.p_value])
+    assert sorted([first.corrected, second.corrected]) == pytest.approx(
+        [min(1, 2 * smaller), min(1, max(larger, 2 * smaller))]
+    )
+    assert not report.sample_ratio.is_mismatch
+
+
+def test_the_report_is_json(report):
+    content = json.loads(json.dumps(report.content(), allow_nan=False))
+    assert content["overall"][0]["lift"]["estimate"] == report.overall[0].lift.estimate
+    assert content["sample_ratio"]["users"] == report.sample_ratio.users
+
+
+def test_the_outlook_counts_the_users_that_a_small_lift_takes(report, experiment, events):
+    (outlook,) = report.outlook
+    assert outlook.users_now == sum(row.users for row in report.counts[:2])
+    small = experiment.definition.model_copy(update={"minimum_lift": 0.02})
+    later = report_experiment(replace(experiment, definition=small), events)
+    (longer,) = later.outlook
+    ratio = longer.users_needed / outlook.users_needed
+    assert ratio == pytest.approx((np.log1p(0.2) / np.log1p(0.02)) ** 2, rel=0.01)
+    assert longer.days_left > 20
+    assert f"{longer.users_needed:,} users as active" in text_of(later)
