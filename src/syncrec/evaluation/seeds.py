@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from syncrec.evaluation.comparison import Contestant, Difference, check_comparab
 from syncrec.evaluation.groups import choose_answer
 from syncrec.evaluation.metrics import MACRO, METRICS, check_metric
 from syncrec.evaluation.results import Estimate, EvaluationResult
-from syncrec.stats import Interval, PairedSample
+from syncrec.stats import PairedSample
 
 __all__ = ["Group", "GroupComparison", "GroupRow", "SeedMean", "compare_groups", "seed_mean"]
 
@@ -218,12 +217,8 @@ def _difference_content(difference: Difference) -> dict[str, Any]:
     return {
         "candidate_mean": difference.candidate_mean,
         "baseline_mean": difference.baseline_mean,
-        "absolute": _interval_content(difference.absolute),
-        "relative": _interval_content(difference.relative),
+        "absolute": difference.absolute.content(),
+        "relative": difference.relative.content(),
         "p_value": difference.p_value,
         "verdict": difference.verdict,
     }
-
-
-def _interval_content(interval: Interval) -> dict[str, float | None]:
-    return {name: value if isfinite(value) else None for name, value in interval._asdict().items()}
