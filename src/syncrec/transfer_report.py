@@ -221,7 +221,10 @@ def _chosen_queries(result: EvaluationResult, queries: Queries, options: ReportO
     if "single" in result.answers and len(result.answers) > 1:
         answer = main_answer([name for name in result.answers if name != "single"])
         gains = 1 / result.answers[answer].ranks - 1 / result.answers["single"].ranks
-        extremes = [(int(gains.argmax()), "the joint answer gains most"), (int(gains.argmin()), "it loses most")]
+        extremes = [
+            (int(gains.argmax()), "the joint answer gains most"),
+            (int(gains.argmin()), "the joint answer loses most"),
+        ]
         for number, why in [(n, w) for n, w in extremes if gains[n]][: options.num_users]:
             taken.add(number)
             yield number, why

@@ -15,7 +15,7 @@ __all__ = ["Stratification", "accuracy_by_stratum", "stratifications"]
 
 Ints = npt.NDArray[np.int64]
 _LENGTHS = ((0, "0"), (2, "1-2"), (5, "3-5"), (10, "6-10"))
-_SHARES = ((0.0, "0 %"), (0.25, "to 25 %"), (0.5, "to 50 %"), (0.75, "to 75 %"), (0.999999, "below 100 %"))
+_SHARES = ((0.0, "0 %"), (0.25, "up to 25 %"), (0.5, "up to 50 %"), (0.75, "up to 75 %"), (0.999999, "under 100 %"))
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def stratifications(dataset: Dataset, queries: Queries) -> list[Stratification]:
     return [
         _cut("earlier events in the domain", own, _LENGTHS, "more"),
         Stratification(
-            "popularity of the target, in tenths of the domain's items (10: most popular)",
+            "popularity of the target",
             tuple(str(number) for number in range(1, 11)),
             _popularity_deciles(dataset, queries),
         ),

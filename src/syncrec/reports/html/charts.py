@@ -5,7 +5,10 @@ from typing import Any
 
 from syncrec.reports.html.figures import Mark, forest, lines
 
-__all__ = ["all_figures"]
+__all__ = ["LEAST_QUERIES", "all_figures"]
+
+# A mean over fewer is left out of a figure.
+LEAST_QUERIES = 30
 
 
 def all_figures(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,11 +77,17 @@ def _validation_figures(epochs: Sequence[Mapping[str, Any]], domains: Sequence[s
 
 
 def _stratum_figure(found: Mapping[str, Any]) -> str:
-    rows = {row["stratum"]: row["answers"] for row in found["rows"] if row["domain"] is None}
-    answers = list(next(iter(rows.values()), {}))
+    """Of strata with enough queries; the first line is the widest, so that equal ones do not hide each other."""
+    together = [row for row in found["rows"] if row["domain"] is None]
+    rows = {row["stratum"]: row["answers"] for row in together if row["num_queries"] >= LEAST_QUERIES}
+    answers = list(together[0]["answers"]) if together else []
     ordered = [name for name in ("single", "cross", "fused") if name in answers]
     ordered += [name for name in answers if name not in ordered]
     series = {name: [rows.get(label, {}).get(name) for label in found["labels"]] for name in ordered}
-    labels = [label.removesuffix(" %").removeprefix("below ") for label in found["labels"]]
+    labels = [_short(label) for label in found["labels"]]
     description = f"{found['metric'].upper()} by {found['title']}"
-    return lines(series, list(range(len(labels))), description, labels=labels)
+    return lines(series, list(range(len(labels))), description, labels=labels, widths=(4.5, 3, 1.5))
+
+
+def _short(label: str) -> str:
+    return label.replace("up to ", "≤ ").replace("under ", "< ").removesuffix(" %")

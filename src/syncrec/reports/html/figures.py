@@ -123,6 +123,7 @@ def lines(
     *,
     labels: Sequence[str] = (),
     zero: bool = False,
+    widths: Sequence[float] = (1.8,),
 ) -> str:
     """Lines over common positions, the first series in the first colour; None leaves a gap.
 
@@ -132,6 +133,7 @@ def lines(
         description: what the figure shows, for those who cannot see it.
         labels: of the positions, instead of their numbers.
         zero: whether a line marks 0.
+        widths: of the lines; the last one is that of all further ones.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -139,7 +141,8 @@ def lines(
     for number, values in enumerate(series.values()):
         known = [float("nan") if value is None else value for value in values]
         dash = _DASHES[number // NUM_COLOURS % len(_DASHES)]
-        axes.plot(positions, known, dash, color=_series(number), linewidth=1.8, marker="o", markersize=3.5)
+        width = widths[min(number, len(widths) - 1)]
+        axes.plot(positions, known, dash, color=_series(number), linewidth=width, marker="o", markersize=width + 2)
     if zero:
         axes.axhline(0, color=_INK, linewidth=0.8)
     axes.margins(y=0.08)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,12 @@ def render_page(content: Mapping[str, Any]) -> str:
     domains = content["data"]["domains"]
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(
-        **content, style=style, domain_list=domains, macro=MACRO, figures=charts.all_figures(content)
+        **content,
+        style=style,
+        domain_list=domains,
+        macro=MACRO,
+        figures=charts.all_figures(content),
+        least=charts.LEAST_QUERIES,
     )
 
 
@@ -63,27 +69,41 @@ def _environment() -> "Environment":
     environment.filters.update(
         number=_number,
         count=lambda value: f"{value:,}",
-        percent=lambda value: _NO_VALUE if value is None else per_cent(value),
-        change=lambda value: _NO_VALUE if value is None else per_cent(value, signed=True),
+        percent=lambda value: _NO_VALUE if value is None else _words(per_cent(value)),
+        change=lambda value: _NO_VALUE if value is None else _words(per_cent(value, signed=True)),
         range=_range,
+        sizes=_sizes,
         size=lambda value: f"{value / 1e6:,.1f} MB",
         day=lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d"),
+        words=_words,
         p=lambda value: "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0"),
         strength=_strength,
     )
     return environment
 
 
+def _words(sentence: str, name: str = "") -> str:
+    """A sentence that begins with `name`, with true minus signs and unbreakable numbers behind it."""
+    start, rest = sentence[: len(name)], sentence[len(name) :]
+    return start + re.sub(r"(?<!\w)-(?=\d)", "−", rest).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def _number(value: float | None, digits: int = 4) -> str:
     return _NO_VALUE if value is None else f"{value:,.{digits}f}"
 
 
-def _range(interval: Mapping[str, float | None], *, signed: bool = True) -> str:
+def _range(interval: Mapping[str, float | None]) -> str:
     """An interval of shares in per cent, `-3.1 to +4.0 %`."""
     low, high = interval["low"], interval["high"]
     if low is None or high is None:
         return _NO_VALUE
-    return f"{per_cent(low, signed=signed, unit=False)} to {per_cent(high, signed=signed)}"
+    return _words(f"{per_cent(low, signed=True, unit=False)} to {per_cent(high, signed=True)}")
+
+
+def _sizes(interval: Mapping[str, float | None]) -> str:
+    """An interval on one side of 0 without its sign, `3.1 to 4.0 %`."""
+    low, high = sorted(abs(interval[end] or 0.0) for end in ("low", "high"))
+    return _words(f"{per_cent(low, unit=False)} to {per_cent(high)}")
 
 
 def _strength(value: float | None, full: float = 1.0) -> int:
