@@ -9,7 +9,7 @@ from syncrec.evaluation.comparison import Comparison, Contestant, Difference, co
 from syncrec.evaluation.groups import NamedResult, ResultGroups, group_results
 from syncrec.evaluation.metrics import MACRO
 from syncrec.evaluation.results import EvaluationResult
-from syncrec.evaluation.seeds import GroupComparison, compare_groups
+from syncrec.evaluation.seeds import GroupComparison, check_group, compare_groups
 from syncrec.reports.tables import percentages
 from syncrec.stats import Interval
 
@@ -117,6 +117,8 @@ def verdicts_of_groups(
         ArtifactError: a model is there twice with one seed.
     """
     groups = group_results([NamedResult(r, name) for r, name in zip(results, names, strict=True)])
+    for label, members in groups.results.items():
+        check_group(label, members, groups.names[label])
     first, *others = groups.results
     twins = [label for label in others if groups.results[label][0].provenance.model == _TWIN]
     own = groups.results[first]

@@ -64,7 +64,7 @@ def _svg(figure: "Figure", description: str) -> str:
     import matplotlib as mpl
 
     text = StringIO()
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": description, "text.parse_math": False}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": description}
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # letters that matplotlib's font lacks are drawn by the browser
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -111,6 +111,8 @@ def forest(marks: Sequence[Mark], description: str, *, is_share: bool = False, g
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.locator_params(axis="x", nbins=4)
     axes.set_yticks(places, [shortened(mark.label) for mark in marks], color=_INK)
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)  # a name with two dollar signs is no formula
     axes.grid(visible=False, axis="y")
     axes.set_ylim(places[-1] - 0.6, 0.6)
     return _svg(figure, description)
