@@ -8,7 +8,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+import syncrec
 from builders import tiny_arrays
+from jobs import TINY, write_hostile_log
 from syncrec import artifacts
 from syncrec.data.dataset import Dataset, write_dataset
 
@@ -37,3 +39,13 @@ def tiny_dataset_path(tmp_path_factory):
 def tiny_dataset(tiny_dataset_path):
     """60 users, 3 domains (one of a single item), histories of 1 to 14 events, leave-one-out; read only."""
     return Dataset(tiny_dataset_path)
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory):
+    """A trained and evaluated run on 50 users of three domains whose names are HTML; read only but for `results`."""
+    folder = tmp_path_factory.mktemp("hostile")
+    dataset = syncrec.prepare(write_hostile_log(folder / "log.csv"), out=folder / "data")
+    run = syncrec.train(dataset, folder / "run", settings=TINY, show_progress=False)
+    run.evaluate()
+    return run

@@ -1,5 +1,6 @@
 """A small log and settings with which the whole job runs in a second, and the real log of 500 users."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -40,3 +41,20 @@ def as_options(settings):
 def names_in(folder):
     """What lies in a folder, by name."""
     return sorted(path.name for path in folder.iterdir())
+
+
+# Names that a page must not take for its own text.
+HOSTILE_DOMAINS = ("<script>alert(1)</script>", 'b&b "$x_1$" {{ 7*7 }}', "films | ünï © 音楽")
+HOSTILE_USER = "u0'><img src=x onerror=alert(2)>"
+
+
+def write_hostile_log(path, num_users=50, seed=0):
+    """The small log with such names: of its domains, of every user and of every item."""
+    names = dict(zip(DOMAINS, HOSTILE_DOMAINS, strict=True))
+    lines = write_small_log(path, num_users, seed).read_text(encoding="utf-8").splitlines()[1:]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["user", "item", "domain", "timestamp"])
+        for user, item, domain, time in (line.split(",") for line in lines):
+            rows.writerow([user + HOSTILE_USER[2:], f"</td><b>{item}", names[domain], time])
+    return path

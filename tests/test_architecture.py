@@ -20,8 +20,8 @@ RANKS = [
     {"models"},
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
-    {"reports", "experimentation", "serving", "validation"},
-    {"pipeline", "demo", "doctor"},
+    {"reports", "experimentation", "serving", "validation", "analysis"},
+    {"pipeline", "demo", "doctor", "retraining", "transfer_report"},
     {"experiments"},
     {"cli", "__main__"},
 ]
@@ -29,7 +29,7 @@ RANK_OF = {place: rank for rank, places in enumerate(RANKS) for place in places}
 STRANGERS = [
     ("training", {"evaluation"}),
     ("evaluation", {"training", "losses", "models", "nn"}),
-    ("reports", {"models", "nn", "training", "losses"}),
+    ("reports", {"models", "nn", "training", "losses", "analysis"}),
     ("serving", {"training", "losses", "evaluation"}),
     ("experimentation", {"models", "nn", "training", "losses", "evaluation", "serving"}),
     ("nn", {"data", "config"}),

@@ -18,6 +18,8 @@ OPTIONS = {
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
+    "report": "--out --items --users --retrain --dataset",
+    "explain": "--user --domain -k --top --items --dataset --json",
     "benchmark": "--out --workers --report",
     "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
     "experiment start": "--reason",

@@ -28,6 +28,12 @@ _COMMANDS = [
     ("evaluate", "evaluate", "Rank every target in every answer; tables by domain, and which domain gains or loses."),
     ("compare", "compare", "Models over their training seeds: means, and differences to a baseline with intervals."),
     ("recommend", "recommend", "The best k items of a domain: for one user, for a history, or for every user."),
+    ("report", "report", "Which service gains, which loses, from whom, and how sure that is: one HTML file."),
+    (
+        "explain",
+        "explain",
+        "What a user is recommended by every answer of a model, and which past events matter for it.",
+    ),
     (
         "benchmark",
         "benchmark",

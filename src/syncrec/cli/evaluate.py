@@ -24,12 +24,15 @@ def evaluate(
     from syncrec.evaluation import save_result
     from syncrec.pipeline import evaluate_popularity, open_run
     from syncrec.reports.summary import evaluation_tables
+    from syncrec.reports.verdict import verdict_lines
 
     opened = open_run(run, dataset)
     result = opened.evaluate(split, protocol, seed)
     floor = evaluate_popularity(opened.dataset, split, protocol, seed)
     for table in evaluation_tables(result, floor):
         console().print(table.to_rich(), "")
+    for line in verdict_lines(result):
+        print(line)
     if json_file:
         save_result(json_file, result)
         print(f"result: {json_file}")

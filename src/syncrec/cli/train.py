@@ -27,6 +27,7 @@ def train(
 ) -> None:
     """Train a model; stops cleanly on Ctrl-C and continues with --resume."""
     from syncrec.pipeline import train as train_model
+    from syncrec.reports.verdict import verdict_lines
 
     try:
         run = train_model(
@@ -38,4 +39,6 @@ def train(
     if run.trained.fusion_weights is not None:
         weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
         print("weight of the single answer: " + ", ".join(f"{domain} {weight:g}" for domain, weight in weights))
+        for line in verdict_lines(run.evaluate("validation")):
+            print(line)
     print(f"run: {run.path}  (best epoch {run.trained.epoch + 1})")

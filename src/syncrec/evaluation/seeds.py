@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from syncrec.evaluation.comparison import Contestant, Difference, check_comparab
 from syncrec.evaluation.groups import choose_answer
 from syncrec.evaluation.metrics import MACRO, METRICS, check_metric
 from syncrec.evaluation.results import Estimate, EvaluationResult
-from syncrec.stats import Interval, PairedSample
+from syncrec.stats import PairedSample
 
-__all__ = ["Group", "GroupComparison", "GroupRow", "SeedMean", "compare_groups", "seed_mean"]
+__all__ = ["Group", "GroupComparison", "GroupRow", "SeedMean", "check_group", "compare_groups", "seed_mean"]
 
 Groups = Mapping[str, Sequence[EvaluationResult]]
 
@@ -110,7 +109,7 @@ def compare_groups(
     called = {label: list(names[label]) if names else _names(label, results) for label, results in groups.items()}
     check_comparable([r for results in groups.values() for r in results], [n for own in called.values() for n in own])
     for label, results in groups.items():
-        _check_group(label, results, called[label])
+        check_group(label, results, called[label])
     baseline = _known_group(groups, baseline)
     chosen = {label: _answer(label, results[0], answers) for label, results in groups.items()}
     contestants = {label: Contestant(results, chosen[label]) for label, results in groups.items()}
@@ -137,7 +136,12 @@ def _names(label: str, results: Sequence[EvaluationResult]) -> list[str]:
     return [f"{label} seed {result.provenance.seed}" for result in results]
 
 
-def _check_group(label: str, results: Sequence[EvaluationResult], names: Sequence[str]) -> None:
+def check_group(label: str, results: Sequence[EvaluationResult], names: Sequence[str]) -> None:
+    """Make sure that `results` are different training seeds of one model; `names` are what to call them in an error.
+
+    Raises:
+        ArtifactError: they are not, or there is none.
+    """
     if not results:
         raise ArtifactError(f"group {label!r} has no results; give at least one, or leave it out")
     first, seeds = results[0].provenance, dict[int, str]()
@@ -218,12 +222,8 @@ def _difference_content(difference: Difference) -> dict[str, Any]:
     return {
         "candidate_mean": difference.candidate_mean,
         "baseline_mean": difference.baseline_mean,
-        "absolute": _interval_content(difference.absolute),
-        "relative": _interval_content(difference.relative),
+        "absolute": difference.absolute.content(),
+        "relative": difference.relative.content(),
         "p_value": difference.p_value,
         "verdict": difference.verdict,
     }
-
-
-def _interval_content(interval: Interval) -> dict[str, float | None]:
-    return {name: value if isfinite(value) else None for name, value in interval._asdict().items()}

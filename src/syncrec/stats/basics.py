@@ -1,5 +1,6 @@
 """An estimate with its interval, the interval of a rate, and the correction for many tests."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+    def content(self) -> dict[str, float | None]:
+        """Plain values for JSON: null for infinity, the share of nothing."""
+        return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:

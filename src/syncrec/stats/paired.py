@@ -16,6 +16,8 @@ __all__ = ["PairedDifference", "PairedSample", "paired_bootstrap", "paired_permu
 
 # Random bits of the permutation test that are held at once.
 _BITS_AT_ONCE = 1 << 22
+# Weights of clusters that a bootstrap holds at once: they stay in the cache.
+_WEIGHTS_AT_ONCE = 1 << 17
 
 
 class PairedDifference(NamedTuple):
@@ -91,14 +93,19 @@ def paired_bootstrap(
     sums, counts = _cluster_sums(sample)
     num_clusters = len(counts)
     means = np.empty((num_resamples, 2))
-    for resample in range(num_resamples):
-        drawn = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
-        weights = drawn.astype(np.float64)
-        picks = _drawn_repetitions(sample, generator)
-        means[resample] = [
-            _weighted_means(part, counts, weights)[p].mean() for part, p in zip(sums, picks, strict=True)
-        ]
-    own = np.array([_weighted_means(part, counts, np.ones(num_clusters)).mean() for part in sums])
+    at_once = max(1, _WEIGHTS_AT_ONCE // num_clusters)
+    for first in range(0, num_resamples, at_once):
+        rows = slice(first, min(first + at_once, num_resamples))
+        weights = np.empty((rows.stop - first, num_clusters))
+        picks = []
+        for row in weights:
+            row[:] = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
+            picks.append(_drawn_repetitions(sample, generator))
+        for side, part in enumerate(sums):
+            of_repetition = _weighted_means(part, counts, weights)
+            drawn = np.stack([pick[side] for pick in picks])
+            means[rows, side] = np.take_along_axis(of_repetition, drawn, axis=1).mean(axis=1)
+    own = np.array([_weighted_means(part, counts, np.ones((1, num_clusters))).mean() for part in sums])
     return PairedDifference(
         _percentile_interval(own[0] - own[1], means[:, 0] - means[:, 1], confidence),
         _percentile_interval(_relative(own[None])[0], _relative(means), confidence),
@@ -107,7 +114,9 @@ def paired_bootstrap(
 
 def _drawn_repetitions(sample: PairedSample, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
     """Which repetitions of candidate and baseline a resample takes."""
-    sizes = [len(np.atleast_2d(values)) for values in (sample.candidate, sample.baseline)]
+    sizes = [1 if values.ndim == 1 else len(values) for values in (sample.candidate, sample.baseline)]
+    if sizes == [1, 1]:
+        return [np.zeros(1, dtype=np.int64)] * 2
     if sample.repetitions == "paired":
         return [generator.integers(sizes[0], size=sizes[0])] * 2
     return [generator.integers(size, size=size) for size in sizes]
@@ -130,11 +139,13 @@ def _cluster_sums(sample: PairedSample) -> tuple[list[FloatArray], FloatArray]:
 
 
 def _weighted_means(sums: FloatArray, counts: FloatArray, weights: FloatArray) -> FloatArray:
-    """Of each repetition the mean over strata of their means, cluster c counting `weights[c]` times, [S]."""
-    totals = (weights @ sums.reshape(len(sums), -1)).reshape(sums.shape[1:])
+    """The mean over strata of their means, [R, S]; in row r cluster c counts `weights[r, c]` times."""
+    totals = (weights @ sums.reshape(len(sums), -1)).reshape(-1, *sums.shape[1:])
     units = weights @ counts
-    means: FloatArray = (totals[..., units > 0] / units[units > 0]).mean(axis=-1)
-    return means
+    is_there = units > 0
+    means = totals / np.where(is_there, units, 1)[:, None]
+    averaged: FloatArray = means.sum(axis=-1) / is_there.sum(axis=-1)[:, None]
+    return averaged
 
 
 def _relative(means: FloatArray) -> FloatArray:

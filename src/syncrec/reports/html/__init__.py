@@ -1,0 +1,1 @@
+"""The transfer report as one HTML file, made from plain values."""
