@@ -21,7 +21,7 @@ RANKS = [
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
     {"reports", "serving", "validation"},
-    {"pipeline", "demo", "doctor"},
+    {"pipeline", "demo", "doctor", "inspection"},
     {"experiments"},
     {"cli", "__main__"},
 ]
