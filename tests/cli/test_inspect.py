@@ -1,6 +1,8 @@
 """`syncrec inspect`: what it prints, and its exit code."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,3 +88,10 @@ class TestInspect:
 def test_where_everything_fires_nothing_is_left():
     rule = checklist.RULES[0]
     assert passed_line([rule.found(1, 1)]) == "nothing found by: -"
+
+
+def test_the_document_lists_every_rule_with_its_severity():
+    text = (Path(__file__).parents[2] / "docs" / "inspection.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z-]+)` \| (error|warning|info) \|", text, flags=re.MULTILINE)
+    rules = (*checklist.RULES, *negatives_check.RULES, *run_checks.RULES)
+    assert sorted(listed) == sorted((rule.name, rule.severity) for rule in rules)
