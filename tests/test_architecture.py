@@ -21,7 +21,7 @@ RANKS = [
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
     {"reports", "serving", "validation"},
-    {"pipeline", "demo", "doctor", "inspection"},
+    {"pipeline", "demo", "doctor", "inspection", "cards"},
     {"experiments"},
     {"cli", "__main__"},
 ]
