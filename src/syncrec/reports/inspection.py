@@ -1,6 +1,7 @@
 """The data page of a dataset and the doctor's findings, for the terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -62,7 +63,8 @@ def fact_tables(facts: DatasetFacts) -> Iterator[Table]:
         ("domain", "mean", *_QUANTILES.values()),
         (rows, ((_ALL, *_length_cells(facts.lengths)),)),
     )
-    yield _shared_users(facts)
+    if len(facts.domains) > 1:
+        yield _shared_users(facts)
 
 
 def _size_row(domain: DomainFacts) -> TableRow:
@@ -91,13 +93,14 @@ def _length_cells(summary: Mapping[str, float]) -> TableRow:
 
 
 def _shared_users(facts: DatasetFacts) -> Table:
-    names = tuple(domain.name for domain in facts.domains)
+    numbered = list(enumerate(facts.domains))
     rows = tuple(
-        (name, *(f"{shared:,} ({share(shared, row[number])})" for shared in row))
-        for number, (name, row) in enumerate(zip(names, facts.shared_users, strict=True))
+        (first.name, second.name, f"{shared:,}", share(shared, first.users), share(shared, second.users))
+        for (number, first), (other, second) in combinations(numbered, 2)
+        for shared in (facts.shared_users[number][other],)
     )
-    title = "users of the row's domain who also use the column's"
-    return Table(title, ("domain", *names), (rows,))
+    columns = ("domain", "other domain", "users of both", "of the domain's", "of the other's")
+    return Table("users that two domains share", columns, (rows,))
 
 
 def check_table(title: str, checks: Sequence[Check]) -> RichTable:
