@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from prepared import CLEAN, arrays_of, write
@@ -73,13 +72,3 @@ class TestItemIds:
     def test_similar_ids_inside_one_domain_are_no_matter_of_two(self, tmp_path):
         exact, similar = self.ids(tmp_path, ["B", "b", "c", "d", "e", "x"], ["f", "g", "h", "i"])
         assert (exact.count, similar.count) == (0, 0)
-
-
-def test_chunks_hold_whole_users_and_all_of_them(make):
-    from syncrec.data.checks.walk import chunks
-
-    dataset = make()
-    spans = [(chunk.first, chunk.last, chunk.span) for chunk in chunks(dataset, size=6)]
-    assert spans == [(0, 1, slice(0, 5)), (1, 2, slice(5, 10)), (2, 4, slice(10, 16))]
-    parts = np.concatenate([chunk.parts for chunk in chunks(dataset, size=1)])
-    assert parts.tolist() == [0, 0, 0, 1, 2, 0, 0, 0, 1, 2, 0, 0, 1, 2, 0, 0]
