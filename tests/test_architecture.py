@@ -21,7 +21,7 @@ RANKS = [
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
     {"reports", "experimentation", "serving", "validation", "analysis"},
-    {"pipeline", "demo", "doctor", "retraining", "transfer_report"},
+    {"pipeline", "demo", "doctor", "retraining", "transfer_report", "inspection", "cards"},
     {"experiments"},
     {"cli", "__main__"},
 ]

@@ -20,6 +20,7 @@ from syncrec.errors import ArtifactError
 
 __all__ = [
     "MANIFEST_NAME",
+    "altered_files",
     "exclusive",
     "file_checksum",
     "open_manifest",
@@ -183,8 +184,8 @@ def write_manifest(directory: Path, kind: str, schema_version: int, content: dic
     write_json(directory / MANIFEST_NAME, {**head, **content, "files": files})
 
 
-def open_manifest(directory: Path, kind: str, schema_version: int) -> dict[str, Any]:
-    """The manifest of `directory` after every file in it was checked.
+def open_manifest(directory: Path, kind: str, schema_version: int, *, check_content: bool = True) -> dict[str, Any]:
+    """The manifest of `directory` after every file in it was checked; without `check_content` its size alone.
 
     Raises:
         ArtifactError: no directory, no manifest (half-written), another kind or version, or a file that is
@@ -202,18 +203,26 @@ def open_manifest(directory: Path, kind: str, schema_version: int) -> dict[str, 
             f"version {schema_version}; make it again"
         )
     for name, expected in manifest["files"].items():
-        _check_file(directory / name, expected, kind)
+        _check_size(directory / name, expected, kind)
+    if check_content and (altered := altered_files(directory, manifest)):
+        raise ArtifactError(
+            f"{directory / altered[0]}: altered since it was written (checksum differs); make the {kind} again"
+        )
     return manifest
 
 
-def _check_file(path: Path, expected: dict[str, Any], kind: str) -> None:
+def altered_files(directory: Path, manifest: dict[str, Any]) -> list[str]:
+    """The files of `directory` whose content is not the one in `manifest`; all of them must exist."""
+    files = manifest["files"].items()
+    return [name for name, expected in files if file_checksum(directory / name) != expected["sha256"]]
+
+
+def _check_size(path: Path, expected: dict[str, Any], kind: str) -> None:
     if not path.is_file():
         raise ArtifactError(f"{path}: missing; the {kind} is damaged, make it again")
     size = path.stat().st_size
     if size != expected["bytes"]:
         raise ArtifactError(f"{path}: {size} bytes where the manifest says {expected['bytes']}; make the {kind} again")
-    if file_checksum(path) != expected["sha256"]:
-        raise ArtifactError(f"{path}: altered since it was written (checksum differs); make the {kind} again")
 
 
 @contextlib.contextmanager

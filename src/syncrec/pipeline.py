@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from syncrec.artifacts import exclusive
+from syncrec.cards import refresh_card, write_fresh_card
 from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
 from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
@@ -71,7 +72,9 @@ class Run:
         vectors = answer_vectors(trained.model, self.dataset, queries)
         scorers = answer_scorers(vectors, queries, trained.fusion_weights)
         result = evaluate(queries, self.dataset, scorers, self._provenance(), protocol=protocol, split=split, seed=seed)
-        save_result(result_path(self.path, split, protocol, seed), result)
+        place = result_path(self.path, split, protocol, seed)
+        save_result(place, result)
+        refresh_card(self.directory, self.dataset, place)
         return result
 
     def recommend(
@@ -191,6 +194,7 @@ def train(
     directory = begun or RunDirectory.create(out, wanted, data)
     with exclusive(directory.path):
         if session.run(track, show_progress=show_progress):
+            write_fresh_card(directory, data)
             return Run(directory.path, data.path)
     raise KeyboardInterrupt
 

@@ -7,6 +7,7 @@
 | `log.jsonl` | one record an epoch |
 | `last.safetensors`, `best.safetensors` | where training stands; the best epoch on validation |
 | `refit/` | with `training.refit`: the same files of the training on training and validation events together |
+| `card.md`, `card.json` | the model card, written when training has ended |
 | `results/*.json` | evaluations |
 """
 

@@ -14,6 +14,7 @@ OPTIONS = {
     "prepare": """--out --domain --columns --preset --overwrite --min-user-interactions --min-item-interactions
         --min-user-domains --max-history --drop-repeats --ties --split --validation-from --test-from --bad-rows --seed
     """,
+    "inspect": "--json",
     "train": "--out --model --config --set --resume --track",
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",

@@ -24,6 +24,11 @@ app = App(
 # is used; its docstring, again, because a list of commands must not load them all.
 _COMMANDS = [
     ("prepare", "prepare", "Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."),
+    (
+        "inspect",
+        "inspect",
+        "What a dataset holds, and whether anything in it or in its runs leaks; exit code 1 with an error.",
+    ),
     ("train", "train", "Train a model; stops cleanly on Ctrl-C and continues with --resume."),
     ("evaluate", "evaluate", "Rank every target in every answer; tables by domain, and which domain gains or loses."),
     ("compare", "compare", "Models over their training seeds: means, and differences to a baseline with intervals."),

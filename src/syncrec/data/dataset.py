@@ -85,7 +85,7 @@ def write_dataset(stage: Path, arrays: DatasetArrays, content: dict[str, Any]) -
 
 
 class Dataset:
-    """A prepared dataset, opened and checked.
+    """A prepared dataset, opened and checked; without `check_content` files are checked by size alone.
 
     Raises:
         ArtifactError: the directory is missing, half-written, altered or of another version.
@@ -98,9 +98,9 @@ class Dataset:
     validation_end: npt.NDArray[np.int64]
     item_counts: npt.NDArray[np.int64]
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, check_content: bool = True) -> None:
         self.path = Path(path)
-        self.manifest = artifacts.open_manifest(self.path, KIND, SCHEMA_VERSION)
+        self.manifest = artifacts.open_manifest(self.path, KIND, SCHEMA_VERSION, check_content=check_content)
         self.domains: tuple[str, ...] = tuple(self.manifest["domains"])
         self.item_offsets: npt.NDArray[np.int64] = np.asarray(self.manifest["item_offsets"], dtype=np.int64)
         for name in _ARRAYS:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from syncrec.data.events import NUM_THREADS, Events
 from syncrec.data.splits import Cuts
 
-__all__ = ["Overview", "describe", "domain_counts", "overview", "tied_share"]
+__all__ = ["Overview", "describe", "domain_counts", "length_summary", "overview", "tied_share"]
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SPAN = 1 << 20
@@ -112,8 +112,8 @@ def describe(view: Overview, events: Events, cuts: Cuts, domains: Sequence[str])
         "users_by_num_domains": {str(n): int(num_domains[n]) for n in range(1, len(domains) + 1)},
         "shared_users": {"domains": list(domains), "matrix": (uses_domain.T @ uses_domain).tolist()},
         "history_lengths": {
-            "all": _lengths(lengths),
-            "by_domain": {d: _lengths(view.user_events[:, i]) for i, d in enumerate(domains)},
+            "all": length_summary(lengths),
+            "by_domain": {d: length_summary(view.user_events[:, i]) for i, d in enumerate(domains)},
         },
         "tied_timestamps": tied_share(events),
         "cold_test_items": {
@@ -123,7 +123,7 @@ def describe(view: Overview, events: Events, cuts: Cuts, domains: Sequence[str])
     }
 
 
-def _lengths(lengths: npt.NDArray[np.integer]) -> dict[str, float]:
+def length_summary(lengths: npt.NDArray[np.integer]) -> dict[str, float]:
     """Mean, extremes and quantiles of the lengths above 0."""
     present = lengths[lengths > 0]
     quantiles = np.quantile(present, _QUANTILES)

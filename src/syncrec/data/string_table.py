@@ -1,5 +1,6 @@
 """A sorted table of ids on disk: memory-mapped, found by binary search, so nothing is loaded to look up one id."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from syncrec.errors import nearest_names
 __all__ = ["StringTable"]
 
 _NEIGHBOURS = 2000
+_READ_AT_ONCE = 1 << 16
 
 
 class StringTable:
@@ -46,7 +48,11 @@ class StringTable:
         return self._bytes(index).decode()
 
     def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
+        for first in range(0, len(self), _READ_AT_ONCE):
+            offsets = self._offsets[first : first + _READ_AT_ONCE + 1].tolist()
+            text = self._text[offsets[0] : offsets[-1]].tobytes()
+            for start, stop in itertools.pairwise(offsets):
+                yield text[start - offsets[0] : stop - offsets[0]].decode()
 
     def _bytes(self, index: int) -> bytes:
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])

@@ -10,7 +10,7 @@ from syncrec.evaluation.negatives import NegativeDraw, seen_items
 from syncrec.evaluation.ranking import Block, Scorer, Scores, count_above, query_blocks, score_block, target_scores
 from syncrec.evaluation.results import AnswerRanks
 
-__all__ = ["sampled_ranks"]
+__all__ = ["block_negatives", "sampled_ranks"]
 
 
 def sampled_ranks(
@@ -28,8 +28,7 @@ def sampled_ranks(
     num_above = {name: np.empty(len(queries), np.int64) for name in scorers}
     num_eligible = np.empty(len(queries), np.int64)
     for block in query_blocks(queries, dataset, draw.protocol.scope):
-        seen = [seen_items(dataset, int(user), block.item_start, block.item_stop) for user in _users(queries, block)]
-        drawn = _negatives(queries, block, seen, draw)
+        seen, drawn = block_negatives(queries, dataset, block, draw)
         num_eligible[block.queries] = [block.item_stop - block.item_start - len(items) for items in seen]
         for name, scorer in scorers.items():
             scores = score_block(scorer, block, name)
@@ -39,16 +38,14 @@ def sampled_ranks(
     return {name: AnswerRanks(ranks[name], num_above[name]) for name in scorers}, num_eligible
 
 
-def _users(queries: Queries, block: Block) -> IntArray:
-    return queries.users[block.queries]
-
-
-def _negatives(queries: Queries, block: Block, seen: Sequence[IntArray], draw: NegativeDraw) -> list[IntArray]:
+def block_negatives(
+    queries: Queries, dataset: Dataset, block: Block, draw: NegativeDraw
+) -> tuple[list[IntArray], list[IntArray]]:
+    """For each query of the block the items of its range that the user has had, and the negatives drawn."""
+    span = block.item_start, block.item_stop
+    seen = [seen_items(dataset, int(user), *span) for user in queries.users[block.queries]]
     events = queries.target_events[block.queries]
-    return [
-        draw.negatives(int(event), block.item_start, block.item_stop, items)
-        for event, items in zip(events, seen, strict=True)
-    ]
+    return seen, [draw.negatives(int(event), *span, items) for event, items in zip(events, seen, strict=True)]
 
 
 def _count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:

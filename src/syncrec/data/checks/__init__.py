@@ -1,0 +1,1 @@
+"""Checks of a prepared dataset for leakage and faults, on its stored arrays."""

@@ -1,0 +1,1 @@
+"""A prepared dataset and the runs trained on it under the doctor's eyes."""

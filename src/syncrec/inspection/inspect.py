@@ -1,0 +1,61 @@
+"""`syncrec inspect`: the facts of a dataset, the checks of dataset and runs, and whether there is an error."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syncrec.data.checks.checklist import check_dataset, check_shape
+from syncrec.data.checks.rule import Check
+from syncrec.data.dataset import Dataset
+from syncrec.data.facts import DatasetFacts, dataset_facts
+from syncrec.evaluation.negatives_check import check_negatives
+
+__all__ = ["Inspection", "inspect"]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found; `facts` are None where the arrays do not fit each other, `runs` holds the checks of each run."""
+
+    path: str
+    facts: DatasetFacts | None
+    checks: tuple[Check, ...]
+    runs: Mapping[str, tuple[Check, ...]]
+
+    @property
+    def errors(self) -> list[Check]:
+        """Checks of dataset and runs that found an error."""
+        every = [*self.checks, *(check for checks in self.runs.values() for check in checks)]
+        return [check for check in every if check.is_error]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as one JSON object."""
+        return {
+            "dataset": self.path,
+            "facts": None if self.facts is None else self.facts.to_json(),
+            "checks": [check.to_json() for check in self.checks],
+            "runs": {path: [check.to_json() for check in checks] for path, checks in self.runs.items()},
+            "num_errors": len(self.errors),
+        }
+
+
+def inspect(dataset: str | Path, runs: Sequence[str | Path] = ()) -> Inspection:
+    """Compute the facts of a prepared dataset, and check it and the runs trained on it.
+
+    Raises:
+        ArtifactError: there is no such dataset or run, or a file of it is missing or of another size.
+        CheckpointError: a run has no checkpoint yet.
+    """
+    data = Dataset(dataset, check_content=False)
+    shape = check_shape(data)
+    if any(check.is_error for check in shape[1:]):
+        return Inspection(str(dataset), None, tuple(shape), {})
+    checks = (*shape, *check_dataset(data), check_negatives(data))
+    return Inspection(str(dataset), dataset_facts(data), checks, {str(run): _check_run(run, data) for run in runs})
+
+
+def _check_run(run: str | Path, data: Dataset) -> tuple[Check, ...]:
+    from syncrec.inspection.run_checks import check_run  # loads torch
+
+    return tuple(check_run(Path(run), data))

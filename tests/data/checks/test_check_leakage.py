@@ -1,0 +1,79 @@
+"""Popularity, cold targets, ties, repeats and training after the test."""
+
+import numpy as np
+import pytest
+
+from prepared import CLEAN, arrays_of
+from syncrec.data.checks.leakage import (
+    check_cold_targets,
+    check_future_training,
+    check_popularity,
+    check_repeated_targets,
+    check_ties_at_split,
+)
+
+ARRAYS = arrays_of(CLEAN)
+
+
+class TestPopularity:
+    def test_counts_over_all_events_are_found_and_named_as_such(self, make):
+        check = check_popularity(make(item_counts=np.bincount(ARRAYS.items, minlength=10)))
+        assert check.is_error
+        assert (check.count, check.total) == (4, 10)  # items 0, 2, 6 and 7 are targets
+        assert "over all events" in check.detail
+
+    def test_one_wrong_count_is_found_without_that_guess(self, make):
+        counts = ARRAYS.item_counts.copy()
+        counts[7] += 1
+        check = check_popularity(make(item_counts=counts))
+        assert (check.count, check.examples, check.detail) == (1, ("b1 (stored 2)",), "")
+
+    def test_counts_over_training_events_are_fine(self, clean):
+        assert not check_popularity(clean).has_fired
+
+
+class TestColdTargets:
+    def test_targets_without_a_training_event_are_counted_by_part(self, make):
+        check = check_cold_targets(make([[0, 1, 9, 8], [0, 1, 2, 9]]))
+        assert (check.count, check.total) == (4, 4)
+        assert check.detail == "validation 2, test 2, of which 1 have an item that is in test alone"
+
+    def test_targets_that_training_knows_are_fine(self, clean):
+        assert not check_cold_targets(clean).has_fired
+
+
+class TestTies:
+    def test_a_target_that_ties_with_the_event_before_is_counted(self, make):
+        times = [[1, 1, 1, 2, 2], [1, 2, 3, 3, 3], [1, 2, 3, 4], [1, 1]]
+        check = check_ties_at_split(make(times=times))
+        assert (check.count, check.total) == (1 + 2, 6)
+
+    def test_ties_inside_training_and_with_another_user_are_not_at_the_split(self, make):
+        times = [[1, 1, 1, 2, 3], [3, 3, 3, 4, 5], [5, 5, 6, 7], [7, 7]]
+        assert not check_ties_at_split(make(times=times)).has_fired
+
+
+class TestRepeatedTargets:
+    def test_targets_the_user_had_before_are_counted(self, make):
+        histories = [[0, 1, 2, 0, 2], [0, 1, 2, 6, 7], [3, 4, 5, 5]]
+        check = check_repeated_targets(make(histories))
+        assert (check.count, check.total) == (3, 6)
+
+    def test_repeats_inside_training_and_items_of_others_are_no_repeated_targets(self, make):
+        assert not check_repeated_targets(make([[0, 0, 0, 1, 2], [3, 3, 0, 2, 1]])).has_fired
+
+
+class TestFutureTraining:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_it_is_the_mean_over_test_events_of_later_training_events(self, make, seed):
+        random = np.random.default_rng(seed)
+        times = [sorted(random.integers(0, 30, len(history)).tolist()) for history in CLEAN]
+        check = check_future_training(make(times=times))
+        trained = [t for row in times for t in (row[:-2] if len(row) > 2 else row)]
+        tested = [row[-1] for row in times if len(row) > 2]
+        pairs = sum(t > test for t in trained for test in tested)
+        assert (check.count, check.total) == (-(-pairs // len(tested)), len(trained))
+
+    def test_training_before_every_test_event_is_fine(self, make):
+        times = [[1, 2, 3, 8, 9], [1, 2, 3, 8, 9], [1, 2, 8, 9], [1, 9]]
+        assert not check_future_training(make(times=times)).has_fired
