@@ -1,8 +1,11 @@
 """What the whole suite shares: one thread, hypothesis without deadlines, a tiny dataset on disk."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; Ctrl-C is tested in child processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch
