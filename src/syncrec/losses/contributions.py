@@ -46,8 +46,7 @@ class Coalitions(NamedTuple):
 def draw_coalitions(batch: TensorBatch, num_domains: int, generator: torch.Generator) -> Coalitions:
     """Coalitions for targets of `batch` with events of another domain before them; there may be none."""
     targets = one_of_each(batch.domains * (batch.users.max() + 1) + batch.users, generator)
-    others = domains_before(batch, targets, num_domains)
-    others[torch.arange(len(targets)), batch.domains[targets]] = False
+    others = domains_before(batch, targets, num_domains).scatter(1, batch.domains[targets, None], False)
     usable = others.any(1).nonzero().squeeze(1)
     shuffle = torch.randperm(len(usable), generator=generator).to(usable.device)
     usable = usable[shuffle[:_MOST_ANCHORS]].sort().values
