@@ -11,6 +11,8 @@ over all orders of the players of what s adds to the players before it. Negative
   events of s before them.
 - A step estimates it from `_MOST_ANCHORS` targets at most, drawn one for each user and domain: a random order of the
   players, one player, two passes without gradient and without dropout over these histories, the same negatives in both.
+- The same network answers after every coalition, though it is trained on whole histories alone: what a network of the
+  domain's own could do better is not seen, only what events of the others do to this one. Targets are training targets.
 - The estimates move phi as the gap moves lambda in (M9), with the same alpha and beta; a pair of domains that is not
   met keeps its phi.
 - Negative transfer to d is n_d = sum over s of max(0, -phi(d, s)). Sums with their sign would say little that (M8) does
