@@ -54,7 +54,7 @@ def test_the_coarse_level_knows_domains_and_no_items():
 @pytest.mark.parametrize("seed", range(3))
 def test_contrast_equals_the_loop(seed):
     """With one target for each user and domain there is nothing to draw."""
-    model = build().eval()
+    model = build().eval().requires_grad_(False)
     histories = [[0, 6, 12], [7, 3], [13, 1, 5], [4]]
     packed, batch = training_batch(CATALOGUE, histories, T)
     generator = torch.Generator().manual_seed(seed)

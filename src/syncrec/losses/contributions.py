@@ -11,6 +11,8 @@ over all orders of the players of what s adds to the players before it. Negative
   events of s before them.
 - A step estimates it from `_MOST_ANCHORS` targets at most, drawn one for each user and domain: a random order of the
   players, one player, two passes without gradient and without dropout over these histories, the same negatives in both.
+- The same network answers after every coalition, though it is trained on whole histories alone: what a network of the
+  domain's own could do better is not seen, only what events of the others do to this one. Targets are training targets.
 - The estimates move phi as the gap moves lambda in (M9), with the same alpha and beta; a pair of domains that is not
   met keeps its phi.
 - Negative transfer to d is n_d = sum over s of max(0, -phi(d, s)). Sums with their sign would say little that (M8) does
@@ -46,8 +48,7 @@ class Coalitions(NamedTuple):
 def draw_coalitions(batch: TensorBatch, num_domains: int, generator: torch.Generator) -> Coalitions:
     """Coalitions for targets of `batch` with events of another domain before them; there may be none."""
     targets = one_of_each(batch.domains * (batch.users.max() + 1) + batch.users, generator)
-    others = domains_before(batch, targets, num_domains)
-    others[torch.arange(len(targets)), batch.domains[targets]] = False
+    others = domains_before(batch, targets, num_domains).scatter(1, batch.domains[targets, None], False)
     usable = others.any(1).nonzero().squeeze(1)
     shuffle = torch.randperm(len(usable), generator=generator).to(usable.device)
     usable = usable[shuffle[:_MOST_ANCHORS]].sort().values
