@@ -62,13 +62,17 @@ class ArmComparison:
 
 @dataclass(frozen=True)
 class Look:
-    """What the report said, or would have said, at the end of a day (from 1)."""
+    """What the report said, or would have said, at the end of a day (from 1).
+
+    `error` is the standard error of the lift's logarithm, infinite where nothing is known.
+    """
 
     arm: str
     day: int
     users: int
     lift: Interval
     p_value: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -140,35 +144,34 @@ def _judged(definition: Definition, comparison: ArmComparison, corrected: float)
 
 def looks(definition: Definition, clicks: Measure, num_days: int) -> list[Look]:
     """The primary comparison as it stood at the end of every day, of each arm but the control."""
-    arms = [arm for arm in definition.arms if arm != definition.control_arm]
-    return [_look(definition, clicks, arm, day) for arm in arms for day in range(1, num_days + 1)]
+    by_day = {arm: clicks.sums_by_day(arm, num_days) for arm in definition.arms}
+    control = by_day.pop(definition.control_arm)
+    return [
+        _look(definition, arm, day, (treatment, base))
+        for arm, days in by_day.items()
+        for day, (treatment, base) in enumerate(zip(days, control, strict=True), start=1)
+    ]
 
 
-def _look(definition: Definition, clicks: Measure, arm: str, day: int) -> Look:
-    sums = [clicks.sums(name, num_days=day) for name in (arm, definition.control_arm)]
+def _look(definition: Definition, arm: str, day: int, sums: tuple[RatioSums, RatioSums]) -> Look:
     users = int(sum(float(part.num_units) for part in sums))
-    if not all(is_enough(definition, part) for part in sums):
-        return Look(arm, day, users, _UNKNOWN, 1.0)
     lift = log_ratio_of_rates(*sums)
+    error = float(lift.error)
+    if not all(is_enough(definition, part) for part in sums):
+        return Look(arm, day, users, _UNKNOWN, 1.0, error)
     interval = _relative(interval_of(lift, definition.lift_scale, definition.confidence))
-    return Look(arm, day, users, interval, float(sequential_p_value(lift, definition.lift_scale)))
+    return Look(arm, day, users, interval, float(sequential_p_value(lift, definition.lift_scale)), error)
 
 
-def outlook(definition: Definition, clicks: Measure, arm: str, num_days: int) -> Outlook:
-    """How many users and days the experiment needs, judged by what was seen."""
-
-    def sums(days: int) -> list[RatioSums]:
-        return [clicks.sums(name, num_days=days) for name in (arm, definition.control_arm)]
-
-    def information(days: int) -> float:
-        return float(log_ratio_of_rates(*sums(days)).error) ** -2 if days else 0.0
-
-    users, now = int(sum(float(part.num_units) for part in sums(num_days))), information(num_days)
-    if not now or not all(is_enough(definition, part) for part in sums(num_days)):
-        return Outlook(arm, users, None, None)
+def outlook(definition: Definition, looks_of_arm: Sequence[Look]) -> Outlook:
+    """How many users and days the experiment needs, judged by the looks at one arm so far, of at least one day."""
+    last = looks_of_arm[-1]
+    if math.isnan(last.lift.estimate) or not last.error:
+        return Outlook(last.arm, last.users, None, None)
     effect = math.log1p(definition.minimum_lift)
     needed = required_information(effect, definition.lift_scale, definition.confidence, _POWER)
-    recent = min(_RECENT_DAYS, max(1, num_days // 2))
-    pace = (now - information(num_days - recent)) / recent
+    information = [0.0, *(look.error**-2 if look.error else math.inf for look in looks_of_arm)]
+    recent = min(_RECENT_DAYS, max(1, len(looks_of_arm) // 2))
+    now, pace = information[-1], (information[-1] - information[-1 - recent]) / recent
     days_left = 0 if now >= needed else math.ceil((needed - now) / pace) if pace > 0 else None
-    return Outlook(arm, users, math.ceil(users * needed / now), days_left)
+    return Outlook(last.arm, last.users, math.ceil(last.users * needed / now), days_left)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from syncrec.experimentation.definition import GuardrailMetric
@@ -19,15 +20,26 @@ class Measure:
 
     cells: pl.DataFrame
 
-    def sums(self, arm: str, domain: str | None = None, num_days: int | None = None) -> RatioSums:
-        """Of the users of `arm`, in one domain or all, in the first days or all."""
+    def sums(self, arm: str, domain: str | None = None) -> RatioSums:
+        """Of the users of `arm`, in one domain or all."""
         chosen = self.cells.filter(pl.col("arm") == arm)
         if domain is not None:
             chosen = chosen.filter(pl.col("domain") == domain)
-        if num_days is not None:
-            chosen = chosen.filter(pl.col("day") < num_days)
         by_user = chosen.group_by("user", maintain_order=True).agg(pl.col("y", "x").sum())
         return RatioSums.of_units(by_user["y"].to_numpy(), by_user["x"].to_numpy())
+
+    def sums_by_day(self, arm: str, num_days: int) -> list[RatioSums]:
+        """Of the users of `arm` in all domains, up to the end of each day."""
+        chosen = self.cells.filter(pl.col("arm") == arm)
+        users = np.unique(chosen["user"].to_numpy(), return_inverse=True)[1]
+        day, new_y, new_x = (chosen[name].to_numpy() for name in ("day", "y", "x"))
+        y, x = np.zeros(users.max(initial=-1) + 1), np.zeros(users.max(initial=-1) + 1)
+        found = []
+        for today in range(num_days):
+            np.add.at(y, users[day == today], new_y[day == today])
+            np.add.at(x, users[day == today], new_x[day == today])
+            found.append(RatioSums.of_units(y, x))
+        return found
 
     @property
     def domains(self) -> list[str]:
@@ -40,7 +52,6 @@ def measure(observed: Observed, metric: GuardrailMetric = "ctr") -> Measure:
     frame = observed.impressions if metric == "ctr" else observed.requests
     column = _COLUMNS[metric]
     known = frame.filter(pl.col(column).is_not_null())
-    keys = ["arm", "user", "domain", "day"]
-    cells = known.group_by(keys).agg(y=pl.col(column).sum(), x=pl.len().cast(pl.Float64))
-    # Sums of floats depend on their order: sorted, the same log gives the same digits.
-    return Measure(cells.sort(keys))
+    # Sums of floats depend on their order: kept, so that the same log gives the same digits.
+    cells = known.group_by("arm", "user", "domain", "day", maintain_order=True)
+    return Measure(cells.agg(y=pl.col(column).sum(), x=pl.len().cast(pl.Float64)))

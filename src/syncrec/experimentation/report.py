@@ -99,6 +99,7 @@ def report_experiment(experiment: Experiment, events: pl.DataFrame) -> Report:
     observed = observe(experiment, events)
     clicks, ratio = measure(observed), _sample_ratio(experiment, observed)
     arms = [arm for arm in definition.arms if arm != definition.control_arm]
+    seen = looks(definition, clicks, observed.num_days)
     return Report(
         definition.name,
         experiment.state.phase,
@@ -107,10 +108,10 @@ def report_experiment(experiment: Experiment, events: pl.DataFrame) -> Report:
         [_counts(definition, clicks, arm, domain) for domain in (None, *clicks.domains) for arm in definition.arms],
         _trusted(compare_arms(definition, clicks, [None]), ratio),
         _trusted(compare_arms(definition, clicks, clicks.domains), ratio),
-        _guardrails(definition, observed),
+        _guardrails(definition, observed, clicks),
         ratio,
-        looks(definition, clicks, observed.num_days),
-        [outlook(definition, clicks, arm, observed.num_days) for arm in arms],
+        seen,
+        [outlook(definition, [look for look in seen if look.arm == arm]) for arm in arms],
         observed.left_out,
     )
 
@@ -123,10 +124,10 @@ def _counts(definition: Definition, clicks: Measure, arm: str, domain: str | Non
     return ArmCounts(arm, domain, int(sums.num_units), int(sums.x), int(sums.y), within)
 
 
-def _guardrails(definition: Definition, observed: Observed) -> list[GuardrailResult]:
+def _guardrails(definition: Definition, observed: Observed, clicks: Measure) -> list[GuardrailResult]:
     found = []
     for name, guardrail in definition.guardrails.items():
-        values = measure(observed, guardrail.metric)
+        values = clicks if guardrail.metric == "ctr" else measure(observed, guardrail.metric)
         arms = [arm for arm in definition.arms if guardrail.limit is not None or arm != definition.control_arm]
         found += [check_guardrail(definition, name, arm, values) for arm in arms]
     return found
