@@ -88,6 +88,7 @@ def _cells(
 ) -> list[dict[str, Any]]:
     """A cell for each other domain with queries; both results hold its queries in the same order."""
     users = np.unique(full.users, return_inverse=True)[1]
+    num_pairs = len(full.domains) * (len(full.domains) - 1)
     cells = []
     for number, target in enumerate(full.domains):
         ours, theirs = full.query_domains == number, without.query_domains == number
@@ -97,6 +98,6 @@ def _cells(
             metric_values(metric, result.answers[answer].ranks[mask])
             for result, mask in ((without, theirs), (full, ours))
         ]
-        effect = effect_content(values[0], values[1], users[ours], seed=0)
+        effect = effect_content(values[0], values[1], users[ours], num_tests=num_pairs)
         cells.append({"target": target, "source": source, "num_affected": int(ours.sum()), **effect})
     return cells

@@ -29,7 +29,7 @@ from syncrec.rng import numpy_generator
 from syncrec.runs import BEST_NAME, REFIT_NAME, library_versions
 from syncrec.training.tracking import read_log
 
-__all__ = ["ANALYSIS_KIND", "ReportOptions", "analyse", "explain", "report_content", "write_report"]
+__all__ = ["ANALYSIS_KIND", "ReportOptions", "analyse", "current_result", "explain", "report_content", "write_report"]
 
 ANALYSIS_KIND = "transfer-analysis"
 _ANALYSIS_VERSION = 1
@@ -66,14 +66,16 @@ def write_report(
 
     Raises:
         MissingCapabilityError: the packages of the extra `report` are not installed.
-        ArtifactError: the runs are of different datasets, or `out` cannot be written.
+        ArtifactError: the runs are of different datasets, or `out` cannot be written; this is known
+            before anything is computed.
     """
     options = options or ReportOptions()
     check_renderer()
     titles = ItemTitles() if options.items is None else read_titles(options.items)
-    content = report_content(runs, options, titles, say)
-    say("writing the page")
-    artifacts.write_text(out, render_page(content))
+    with artifacts.replaced_file(out) as place:
+        content = report_content(runs, options, titles, say)
+        say("writing the page")
+        place.write_text(render_page(content), encoding="utf-8")
     return content
 
 
@@ -84,7 +86,7 @@ def report_content(
     if not runs:
         raise ConfigError("a report needs at least one run, got none")
     first = runs[0]
-    results = [test_result(run, say) for run in runs]
+    results = [current_result(run, say) for run in runs]
     check_comparable(results, [str(run.path) for run in runs])
     verdicts, groups = verdicts_of_groups(results, [str(run.path) for run in runs])
     analysis = analyse(first, results[0], say, options.seed)
@@ -106,7 +108,7 @@ def report_content(
     }
 
 
-def test_result(run: Run, say: Callable[[str], None] = lambda _: None) -> EvaluationResult:
+def current_result(run: Run, say: Callable[[str], None] = lambda _: None) -> EvaluationResult:
     """The run's result on the test split under protocol `full`: that on disk if it is newer than the model."""
     path = result_path(run.path, "test", "full")
     model = run.path / (BEST_NAME if run.config.training.refit == "none" else f"{REFIT_NAME}/{BEST_NAME}")

@@ -7,7 +7,7 @@ USERS = np.arange(200)
 
 
 def cell(source, without, full, target="a"):
-    return {"target": target, "source": source, **effect_content(without, full, USERS, seed=0)}
+    return {"target": target, "source": source, **effect_content(without, full, USERS)}
 
 
 def test_helps_and_harms_are_seen_from_the_source():

@@ -108,6 +108,10 @@ class TestContent:
         counts = hostile_run.dataset.manifest["counts"]
         assert [[row[0], row[1]] for row in rows[1:]] == [[d, f"{counts[d]['events']:,}"] for d in counts]
 
+    def test_it_needs_no_network_and_runs_no_script(self, text):
+        assert not any(part in text for part in ("<script", "http://", "https://", "@import", " src="))
+        assert text.count("url(") == text.count("url(#")
+
     def test_a_report_can_be_made_of_plain_json(self, content_and_page):
         json.dumps(content_and_page[0], allow_nan=False)
 

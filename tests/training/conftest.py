@@ -16,7 +16,7 @@ from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME
 from syncrec.training.loop import Trainer, Validation
 from syncrec.training.tracking import read_log
 
-TIMES = {"seconds", "cpu_seconds", "targets_per_second"}
+TIMES = {"seconds", "cpu_seconds", "targets_per_second", "peak_memory_bytes"}
 SETTINGS = (
     "model.dim=8",
     "model.max_length=6",

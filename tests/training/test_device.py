@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from syncrec.errors import ConfigError, MissingCapabilityError
-from syncrec.training.device import choose_device, choose_precision, use_threads
+from syncrec.training.device import choose_device, choose_precision, peak_memory_bytes, use_threads
 
 CPU = torch.device("cpu")
 
@@ -49,3 +49,8 @@ def test_precision_on_a_gpu_follows_its_hardware(is_native, monkeypatch):
 def test_zero_threads_are_all_cores_of_the_process():
     assert use_threads(2) == torch.get_num_threads() == 2
     assert use_threads(0) == torch.get_num_threads() == len(os.sched_getaffinity(0))
+
+
+def test_peak_memory_of_the_process_covers_what_it_holds():
+    held = torch.ones(30_000_000)
+    assert peak_memory_bytes(torch.device("cpu")) > held.nbytes

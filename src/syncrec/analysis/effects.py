@@ -14,8 +14,13 @@ __all__ = ["effect_content", "with_corrected_verdicts"]
 _SIGNIFICANCE = 0.05
 
 
-def effect_content(without: FloatArray, full: FloatArray, users: npt.NDArray[np.int64], seed: int) -> dict[str, Any]:
-    """The change from `full` to `without`, values [Q] of the same queries, resampled by user."""
+def effect_content(
+    without: FloatArray, full: FloatArray, users: npt.NDArray[np.int64], *, seed: int = 0, num_tests: int = 1
+) -> dict[str, Any]:
+    """The change from `full` to `without`, values [Q] of the same queries, resampled by user.
+
+    `num_tests` are those over which p-values will be corrected: the more, the smaller p-values must be able to get.
+    """
     sample = PairedSample(without, full, clusters=users)
     change = paired_bootstrap(sample, seed=seed)
     return {
@@ -24,7 +29,7 @@ def effect_content(without: FloatArray, full: FloatArray, users: npt.NDArray[np.
         "without": float(without.mean()),
         "absolute": change.absolute.content(),
         "relative": change.relative.content(),
-        "p_value": paired_permutation_test(sample, seed=seed),
+        "p_value": paired_permutation_test(sample, seed=seed, num_permutations=max(10_000, 200 * num_tests)),
     }
 
 

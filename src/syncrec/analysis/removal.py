@@ -102,6 +102,7 @@ def _column(
     source, metric, seed = about
     values = metric_values(metric, without), metric_values(metric, result.answers[answer].ranks)
     users = np.unique(result.users, return_inverse=True)[1]
+    num_pairs = len(result.domains) * (len(result.domains) - 1)
     is_affected = np.isin(np.arange(len(users)), affected)
     for number in np.unique(result.query_domains):
         mask = result.query_domains == number
@@ -109,5 +110,5 @@ def _column(
             "target": result.domains[number],
             "source": source,
             "num_affected": int(is_affected[mask].sum()),
-            **effect_content(values[0][mask], values[1][mask], users[mask], seed),
+            **effect_content(values[0][mask], values[1][mask], users[mask], seed=seed, num_tests=num_pairs),
         }

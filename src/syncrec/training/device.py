@@ -1,12 +1,13 @@
 """Which device trains, in which precision, on how many threads."""
 
 import os
+import sys
 
 import torch
 
 from syncrec.errors import ConfigError, MissingCapabilityError
 
-__all__ = ["choose_device", "choose_precision", "use_threads"]
+__all__ = ["choose_device", "choose_precision", "peak_memory_bytes", "use_threads"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -50,3 +51,15 @@ def use_threads(count: int) -> int:
     taken = count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count or os.cpu_count() or 1
     torch.set_num_threads(taken)
     return taken
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory in use so far: torch's on a GPU, else the whole process's; 0 where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

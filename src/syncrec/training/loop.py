@@ -29,7 +29,7 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LAST_NAME
-from syncrec.training.device import choose_precision
+from syncrec.training.device import choose_precision, peak_memory_bytes
 from syncrec.training.optimizer import learning_rate, make_optimizer
 from syncrec.training.progress import ProgressStyle, TrainingProgress
 from syncrec.training.row_updates import clip_gradients
@@ -263,6 +263,7 @@ class Trainer:
             "seconds": round(seconds, 3),
             "cpu_seconds": round(cpu_seconds, 3),
             "targets_per_second": round(share * sum(sums["targets"]) / seconds, 1),
+            "peak_memory_bytes": peak_memory_bytes(self.device),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "loss": losses,
             "transfer_gap": by_domain("transfer_gap"),
