@@ -48,7 +48,8 @@ class JointObjective(nn.Module):
         self.mutual_information = MutualInformation(num_domains, config.model.dim)
 
     def forward(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> LossReport:
-        """The losses of `batch`; in training mode the relative gaps move by one step (M9)."""
+        """The losses of what `model` is asked of `batch`; in training mode the relative gaps move by one step (M9)."""
+        batch = model.training_questions(batch, generator)
         encoded = model.encode(batch)
         names = model.answer_names
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
