@@ -4,6 +4,7 @@ The functions are the Python API; the command line calls them and adds nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, ViewName, 
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, result_path, save_result, versions
 from syncrec.losses.objective import make_learner
+from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer, answer_vectors
 from syncrec.rng import derive_seed
@@ -29,12 +31,20 @@ from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import JsonLinesLog, check_tracker, make_tracker
-from syncrec.validation import FUSION_GRID, answer_scorers, validate
+from syncrec.validation import FUSION_GRID, answer_scorers, best_factors, validate
 
 if TYPE_CHECKING:
     from syncrec.data.prepare import Source
 
-__all__ = ["Run", "evaluate_neighbours", "evaluate_popularity", "open_run", "prepare", "train"]
+__all__ = [
+    "Run",
+    "evaluate_matrix_factorisation",
+    "evaluate_neighbours",
+    "evaluate_popularity",
+    "open_run",
+    "prepare",
+    "train",
+]
 
 
 class Run:
@@ -117,6 +127,35 @@ def evaluate_neighbours(
     scorers: dict[str, Scorer] = {view: NeighbourScorer(dataset, queries, neighbours, view) for view in views}
     config = {"num_neighbours": NUM_NEIGHBOURS, "decay": DECAY}
     provenance = Provenance(model="item-knn", config=config, versions=versions())
+    return evaluate(queries, dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
+
+
+def evaluate_matrix_factorisation(
+    dataset: Dataset,
+    split: Split = "test",
+    protocol: str = "full",
+    seed: int = 0,
+    *,
+    training_seed: int = 0,
+    settings: FactorSettings | None = None,
+) -> EvaluationResult:
+    """BPR-MF, trained here on the training events; the validation split chooses the epoch (full MRR, mean of domains).
+
+    `seed` is that of the draw of negatives of sampled protocols. A user without training events gets item biases.
+
+    Raises:
+        DataError: there is nothing to train on, or no validation target.
+    """
+    _check_trainable(dataset)
+    settings, queries = settings or FactorSettings(), dataset.queries(split)
+    factors, epoch = best_factors(dataset, training_seed, settings)
+    provenance = Provenance(
+        model="bpr-mf",
+        seed=training_seed,
+        config={**asdict(settings), "best_epoch": epoch},
+        versions=versions(torch=torch.__version__),
+    )
+    scorers = {"cross": factor_scorer(factors, queries)}
     return evaluate(queries, dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
 
 
@@ -231,6 +270,15 @@ def _changes(before: Config, after: Config) -> Iterator[str]:
                 yield f"{section}.{key} = {value!r} (was {old[section][key]!r})"
 
 
+def _check_trainable(data: Dataset) -> None:
+    num_users, num_targets = len(training_users(data)), len(data.queries("validation"))
+    if not num_users or not num_targets:
+        raise DataError(
+            f"{data.path}: has {num_users} users to train on and {num_targets} validation "
+            "targets; both must be at least 1; prepare it with longer histories"
+        )
+
+
 class _TrainingSession:
     """One call of `train`: the trainer with its batches and its validation; making one writes nothing to `path`."""
 
@@ -238,12 +286,8 @@ class _TrainingSession:
         self.data, self.config, self.path = data, config, path
         self.device = choose_device(config.training.device)
         use_threads(config.training.threads)
+        _check_trainable(data)
         self.queries = data.queries("validation")
-        if not len(training_users(data)) or not len(self.queries):
-            raise DataError(
-                f"{data.path}: has {len(training_users(data))} users to train on and {len(self.queries)} validation "
-                "targets; both must be at least 1; prepare it with longer histories"
-            )
         self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end))
 
     def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:

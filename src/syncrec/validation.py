@@ -8,10 +8,11 @@ from syncrec.config import TrainingConfig
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation import FUSION_GRID, Scorer, all_metrics, choose_fusion_weights, full_ranks, summarise
 from syncrec.models.interface import SequentialModel
+from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
 from syncrec.training.loop import Validation
 
-__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "validate"]
+__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate"]
 
 COARSE_GRID = (0.0, 0.5, 1.0)
 
@@ -45,6 +46,20 @@ def validate(
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
     answers = {"cross": by_weight[0.0], "single": by_weight[1.0], "fused": np.asarray(fused)}
     return _validation(answers, queries, dataset, config, weights.tolist())
+
+
+def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple[Factors, int]:
+    """BPR-MF as trained up to the epoch with the best MRR (full ranks, mean of domains), and that epoch, from 1.
+
+    At least one validation target is needed.
+    """
+    queries = dataset.queries("validation")
+
+    def value(factors: Factors) -> float:
+        ranks = full_ranks(queries, dataset, {"cross": factor_scorer(factors, queries)})["cross"]
+        return summarise(all_metrics(ranks), queries.domains, dataset.domains).macro["mrr"]
+
+    return fit_factors(dataset, value, seed, settings)
 
 
 def _fused_ranks(vectors: AnswerVectors, queries: Queries, dataset: Dataset, weight: float) -> np.ndarray:

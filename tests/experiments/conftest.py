@@ -33,6 +33,8 @@ name = "syncrec"
 like = "syncrec"
 settings = {{"transfer.correction" = false}}
 [models.popularity]
+[models.item-knn]
+[models.bpr-mf]
 """
 
 

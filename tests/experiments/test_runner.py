@@ -15,7 +15,7 @@ from syncrec.config import load_config
 from syncrec.errors import ConfigError
 from syncrec.evaluation import load_result
 from syncrec.experiments.jobs import Job, run_jobs
-from syncrec.experiments.plan import load_plan
+from syncrec.experiments.plan import MEMORY_MODELS, load_plan
 from syncrec.experiments.runner import Experiment
 from syncrec.experiments.summary import write_summary
 
@@ -27,6 +27,8 @@ def test_every_cell_has_a_run_and_a_result_and_its_settings(experiment):
         "alone": 2,
         "uncorrected": 2,
         "popularity": 1,
+        "item-knn": 1,
+        "bpr-mf": 1,
     }
     assert [result.provenance.seed for result in results["syncrec"]] == [0, 1]
     assert results["uncorrected"][0].provenance.config["transfer"]["correction"] is False
@@ -84,7 +86,13 @@ def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path)
     assert (twin["candidate"], twin["baseline"], twin["num_seeds"]) == ("syncrec fused", "alone", 2)
     values = section["metrics"]["syncrec fused"]["ndcg@10"]["mean of domains"]
     assert twin["macro"]["candidate_mean"] == pytest.approx(np.mean(values))
-    assert {other["candidate"] for other in section["others"]} == {"alone", "uncorrected fused", "popularity"}
+    assert {other["candidate"] for other in section["others"]} == {
+        "alone",
+        "uncorrected fused",
+        "popularity",
+        "item-knn cross",
+        "bpr-mf",
+    }
     text = (tmp_path / "results.md").read_text()
     assert "2 trials of 1 epochs" in text
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in text
@@ -92,10 +100,16 @@ def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path)
     assert saved["sections"] == json.loads(json.dumps(content["sections"]))
 
 
-def test_a_model_without_training_meets_every_seed(experiment, tmp_path):
+def test_a_model_that_is_no_run_is_evaluated_under_its_name(experiment):
+    results = experiment.results("small", "full")
+    assert {label: results[label][0].provenance.model for label in MEMORY_MODELS} == {m: m for m in MEMORY_MODELS}
+
+
+@pytest.mark.parametrize("candidate", ["popularity", "bpr-mf"])
+def test_a_model_that_is_no_run_meets_every_seed(experiment, tmp_path, candidate):
     (section,) = write_summary(experiment, tmp_path / "results.md")["sections"]
-    (popularity,) = [other for other in section["others"] if other["candidate"] == "popularity"]
-    assert popularity["num_seeds"] == 2
+    (found,) = [other for other in section["others"] if other["candidate"] == candidate]
+    assert found["num_seeds"] == 2
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
@@ -114,6 +128,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
 def test_a_signal_stops_the_running_cells_and_the_same_command_goes_on(plan_path, experiment, tmp_path, kind):
     text = plan_path.read_text().replace("seeds = [0, 1]", "seeds = [0]").replace("trials = 2", "trials = 0")
     text = text.replace('"training.epochs" = 2', '"training.epochs" = 400')
+    text = text.replace("[models.item-knn]\n[models.bpr-mf]\n", "")
     text = text.replace('log = "log.csv"', f'dataset = "{experiment.dataset_path("small")}"')
     (tmp_path / "plan.toml").write_text(text)
     out = tmp_path / "out"

@@ -1,7 +1,7 @@
 import torch
 
 from syncrec.nn.dropout import PooledDropout
-from syncrec.nn.packed import CausalTransformer, block_causal_mask
+from syncrec.nn.packed import CausalTransformer, block_causal_mask, block_mask
 
 
 def additive(allowed):
@@ -15,6 +15,19 @@ def test_mask_lets_a_slot_read_itself_and_earlier_slots_of_its_segment():
         [1, 1, 0, 0, 0, 0],
         [0, 0, 1, 0, 0, 0],
         [0, 0, 1, 1, 0, 0],
+        [0, 0, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+
+
+def test_mask_of_both_ways_lets_a_slot_read_its_whole_segment():
+    allowed = block_mask(torch.tensor([[4, 4, 7, 7, 7, -1]]))
+    assert allowed.shape == (1, 1, 6, 6)
+    assert allowed[0, 0].int().tolist() == [
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1, 0],
         [0, 0, 1, 1, 1, 0],
         [0, 0, 0, 0, 0, 1],
     ]

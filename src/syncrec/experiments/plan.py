@@ -15,8 +15,8 @@ from syncrec.models.registry import find_model
 
 __all__ = ["MEMORY_MODELS", "Cell", "ModelEntry", "Plan", "Range", "load_plan"]
 
-MEMORY_MODELS = ("popularity", "item-knn")
-"""Models that have nothing to train: evaluated once for each dataset."""
+MEMORY_MODELS = ("popularity", "item-knn", "bpr-mf")
+"""Models that are no run: evaluated once for each dataset. `bpr-mf` is trained for it, with settings of its own."""
 
 Value = bool | int | float | str
 

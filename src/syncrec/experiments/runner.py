@@ -6,7 +6,7 @@
 | `tuning/DATASET/LABEL/` | `trial-N` runs and `chosen.json`, the settings that validation chose |
 | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
 | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
-| `memory/DATASET/LABEL/` | result files of models without training |
+| `memory/DATASET/LABEL/` | result files of models without a run |
 | `logs/` | what each process printed |
 """
 
@@ -83,7 +83,7 @@ class Experiment:
         return dict(json.loads(lines[-1])) if lines else {}
 
     def num_parameters(self, dataset: str, label: str) -> int | None:
-        """Numbers that the model learns; None for a model without training, or without a run so far."""
+        """Numbers that the model learns; None for a model that is no run, or without a run so far."""
         run = self._run_path(Cell(dataset, label, self.plan.seeds[0]))
         if not (run / "best.safetensors").exists():
             return None
@@ -95,7 +95,7 @@ class Experiment:
         """Where a dataset of the plan lies once it is prepared."""
         return self.plan.datasets[name].dataset or self.out / "datasets" / name
 
-    # preparing and models without training
+    # preparing, and models without a run
 
     def _prepare(self, name: str) -> None:
         entry, path = self.plan.datasets[name], self.dataset_path(name)
@@ -108,7 +108,7 @@ class Experiment:
         prepare([Source(str(entry.log))], path, entry.prepare)
 
     def _evaluate_memory_models(self, name: str) -> None:
-        """Rank with the models that have nothing to train."""
+        """Rank with the models that are no run."""
         for label in self.plan.models:
             model = self.plan.model_name(label)
             for protocol in self.plan.protocols if model in MEMORY_MODELS else ():
@@ -231,10 +231,10 @@ class Experiment:
 
 
 def _evaluate_memory(model: str, dataset: Dataset, protocol: str) -> EvaluationResult:
-    from syncrec.pipeline import evaluate_neighbours, evaluate_popularity
+    from syncrec.pipeline import evaluate_matrix_factorisation, evaluate_neighbours, evaluate_popularity
 
-    evaluations = dict(zip(MEMORY_MODELS, (evaluate_popularity, evaluate_neighbours), strict=True))
-    return evaluations[model](dataset, "test", protocol)
+    evaluations = (evaluate_popularity, evaluate_neighbours, evaluate_matrix_factorisation)
+    return dict(zip(MEMORY_MODELS, evaluations, strict=True))[model](dataset, "test", protocol)
 
 
 def _best_value(run: Path) -> float | None:

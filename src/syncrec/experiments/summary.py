@@ -99,7 +99,7 @@ def _main_row(rows: Sequence[_Row], label: str) -> _Row | None:
 
 
 def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
-    """Over the seeds that both have, a model without training meeting each of them; None if there is none."""
+    """Over the seeds that both have, a model that is no run meeting each of them; None if there is none."""
     pair = (candidate, baseline)
     trained = [row for row in pair if plan.model_name(row.label) not in MEMORY_MODELS]
     common = set.intersection(*({r.provenance.seed for r in row.results} for row in trained or pair))

@@ -55,7 +55,8 @@ class JointObjective(nn.Module):
         self.contributions = Contributions(num_domains, config.transfer) if is_weighed else None
 
     def forward(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> LossReport:
-        """The losses of `batch`; in training mode the relative gaps, or contributions, move by one step (M9)."""
+        """The losses of what `model` is asked of `batch`; in training mode gaps, or contributions, move a step (M9)."""
+        batch = model.training_questions(batch, generator)
         encoded, own_losses = self._encode(model, batch, generator)
         names = model.answer_names
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)

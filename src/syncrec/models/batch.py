@@ -1,13 +1,13 @@
 """Packed batches as tensors on a device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from syncrec.data.packing import PackedBatch, PackedView
-from syncrec.nn.packed import block_causal_mask
+from syncrec.nn.packed import block_causal_mask, block_mask
 
 __all__ = ["TensorBatch", "TensorView"]
 
@@ -30,9 +30,13 @@ class TensorView:
 
     @cached_property
     def mask(self) -> Tensor:
-        """Additive attention mask, float32 [rows, 1, length, length]."""
-        allowed = block_causal_mask(self.segments)
-        return torch.zeros(allowed.shape, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+        """Additive attention mask, float32 [rows, 1, length, length]: a slot reads its segment up to itself."""
+        return _additive(block_causal_mask(self.segments))
+
+    @cached_property
+    def two_way_mask(self) -> Tensor:
+        """The same where a slot reads its whole segment, later slots included."""
+        return _additive(block_mask(self.segments))
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,29 @@ class TensorBatch:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def select(self, chosen: Tensor, cross_slots: Tensor, cross: TensorView) -> "TensorBatch":
+        """The targets `chosen` (ascending int64 [n]) alone, asked at `cross_slots` [n] of the view `cross`."""
+        domains = self.domains[chosen]
+        return replace(
+            self,
+            cross=cross,
+            targets=self.targets[chosen],
+            domains=domains,
+            users=self.users[chosen],
+            cross_slots=cross_slots,
+            single_slots=self.single_slots[chosen],
+            domain_counts=torch.bincount(domains, minlength=len(self.domain_counts)),
+        )
+
     @property
     def num_slots(self) -> int:
         """Slots of the larger view, or answers if these are more."""
         return max(self.cross.tokens.numel(), self.single.tokens.numel(), 2 * len(self))
+
+
+def _additive(allowed: Tensor) -> Tensor:
+    """0 where reading is allowed, -inf elsewhere."""
+    return torch.zeros(allowed.shape, device=allowed.device).masked_fill_(~allowed, -torch.inf)
 
 
 def _tensor(array: object, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """What a model must offer, so that the losses, the trainer and the evaluation need not know which one it is."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ class SequentialModel(nn.Module, ABC):
     """
 
     answer_names: tuple[AnswerName, ...]
+    is_causal: ClassVar[bool] = True
+    """Whether a training batch is answered as it is, each target from the events before it alone; if not, only what
+    `training_questions` makes of it is."""
 
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__()
@@ -63,6 +66,14 @@ class SequentialModel(nn.Module, ABC):
     def views(self) -> tuple[ViewName, ...]:
         """The views of a history that `_encode` reads, so that no other is packed; those of the answers if not set."""
         return self.answer_names
+
+    def training_questions(self, batch: TensorBatch, generator: torch.Generator) -> TensorBatch:  # noqa: ARG002
+        """What is asked of a training batch: all its targets, each after the events before it.
+
+        A model that is asked otherwise gives a batch with some of the targets, from whose view these are hidden.
+        `generator`, on the CPU, makes what it draws.
+        """
+        return batch
 
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""

@@ -7,6 +7,7 @@ from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.models.abxi import ABXI
+from syncrec.models.bert4rec import BERT4Rec
 from syncrec.models.c2dsr import C2DSR
 from syncrec.models.cgrec import CGRec
 from syncrec.models.gru4rec import GRU4Rec
@@ -50,6 +51,11 @@ MODELS: dict[str, ModelEntry] = {
         GRU4Rec,
         "gated recurrent units over the hybrid history",
         "Hidasi et al., ICLR 2016, arXiv 1511.06939; Hidasi and Karatzoglou, CIKM 2018, arXiv 1706.03847",
+    ),
+    "bert4rec": ModelEntry(
+        BERT4Rec,
+        "one Transformer that reads the hybrid history both ways and fills in masked events",
+        "Sun et al., CIKM 2019, arXiv 1904.06690; Petrov and Macdonald, RecSys 2022, arXiv 2207.07483",
     ),
     "mmoe": ModelEntry(
         MMoE,

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from syncrec.nn.attention import attention, packed_attention
 from syncrec.nn.dropout import PooledDropout
 
-__all__ = ["CausalTransformer", "block_causal_mask"]
+__all__ = ["CausalTransformer", "block_causal_mask", "block_mask"]
+
+
+def block_mask(segments: Tensor) -> Tensor:
+    """Which slots a slot may read: True where both lie in one segment; shapes as in `block_causal_mask`."""
+    return (segments.unsqueeze(2) == segments.unsqueeze(1)).unsqueeze(1)
 
 
 def block_causal_mask(segments: Tensor) -> Tensor:
@@ -23,8 +28,7 @@ def block_causal_mask(segments: Tensor) -> Tensor:
     Returns:
         bool [rows, 1, length, length].
     """
-    same = segments.unsqueeze(2) == segments.unsqueeze(1)
-    return torch.tril(same).unsqueeze(1)
+    return torch.tril(block_mask(segments))
 
 
 class _Block(nn.Module):
@@ -64,7 +68,7 @@ class _Block(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """Causal Transformer encoder over packed rows: one sequential expert (M3)."""
+    """Transformer encoder over packed rows: one sequential expert (M3); causal if the mask it is given is."""
 
     def __init__(self, dim: int, num_layers: int, num_heads: int, hidden_dim: int, dropout: PooledDropout) -> None:
         super().__init__()
