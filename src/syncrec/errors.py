@@ -14,6 +14,9 @@ __all__ = [
     "DataError",
     "MissingCapabilityError",
     "NonFiniteLossError",
+    "StoreError",
+    "StoreFullError",
+    "StoreRefusalError",
     "SyncrecError",
     "UnknownDomainError",
     "UnknownItemError",
@@ -52,6 +55,18 @@ class MissingCapabilityError(SyncrecError):
 
 class NonFiniteLossError(SyncrecError):
     """Training met a loss that is NaN or infinite; the text names the step, the domain and the part."""
+
+
+class StoreError(SyncrecError):
+    """The event store cannot be opened, read or written; what was not acknowledged may be sent again."""
+
+
+class StoreFullError(StoreError):
+    """The event store's disk is full; nothing of what was sent is stored."""
+
+
+class StoreRefusalError(StoreError):
+    """The event store's database refuses an event as it is; sending it again is of no use."""
 
 
 class UnknownNameError(SyncrecError):
