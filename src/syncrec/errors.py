@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ArtifactError",
+    "BusyError",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -21,6 +22,7 @@ __all__ = [
     "UnknownDomainError",
     "UnknownItemError",
     "UnknownNameError",
+    "UnknownRunError",
     "UnknownUserError",
     "nearest_names",
 ]
@@ -57,6 +59,10 @@ class NonFiniteLossError(SyncrecError):
     """Training met a loss that is NaN or infinite; the text names the step, the domain and the part."""
 
 
+class BusyError(SyncrecError):
+    """The service has more to do than it can keep waiting; the same may be asked again later."""
+
+
 class StoreError(SyncrecError):
     """The event store cannot be opened, read or written; what was not acknowledged may be sent again."""
 
@@ -88,6 +94,10 @@ class UnknownItemError(UnknownNameError):
 
 class UnknownDomainError(UnknownNameError):
     """A domain is not in the dataset."""
+
+
+class UnknownRunError(UnknownNameError):
+    """A run is not one of those that are served."""
 
 
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from syncrec.data.dataset import Dataset
 from syncrec.serving.questions import Past
 from syncrec.serving.store.schema import HistoryEvent
 
-__all__ = ["CatalogueIndex", "UserHistory", "explicit_history", "merged_history"]
+__all__ = ["CatalogueIndex", "UserHistory", "explicit_history", "merged_entries", "merged_history"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -76,6 +77,24 @@ def merged_history(
     all_items, all_times = np.concatenate([items, new_items]), np.concatenate([times, new_times])
     order = np.argsort(all_times, kind="stable")[-limit:]
     return UserHistory(all_items[order], all_times[order], unknown, bool(len(items) or len(stored)))
+
+
+def merged_entries(
+    index: CatalogueIndex, dataset: Dataset, user: str, stored: Sequence[HistoryEvent], limit: int
+) -> list[tuple[str, str, int, Literal["dataset", "store"], bool]]:
+    """As `merged_history`, for people: domain, item, time, where it is known from, whether the run knows the item."""
+    items, times = _of_dataset(dataset, user, limit)
+    numbers = dataset.domain_of(items).tolist()
+    own: list[tuple[str, str, int, Literal["dataset", "store"], bool]] = [
+        (dataset.domains[number], dataset.item_id(item), time, "dataset", True)
+        for number, item, time in zip(numbers, items.tolist(), times.tolist(), strict=True)
+    ]
+    there = {entry[:3] for entry in own}
+    for event in stored:
+        if (event.domain, event.item, event.timestamp) not in there:
+            is_known = index.item(event.domain, event.item) is not None
+            own.append((event.domain, event.item, event.timestamp, "store", is_known))
+    return sorted(own, key=lambda entry: entry[2])[-limit:]
 
 
 def _of_dataset(dataset: Dataset, user: str, limit: int) -> tuple[Ints, Ints]:

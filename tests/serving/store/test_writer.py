@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from syncrec.errors import StoreError, StoreFullError
+from syncrec.errors import BusyError, StoreFullError
 from syncrec.serving.store.events import EventStore
 from syncrec.serving.store.schema import Event
 from syncrec.serving.store.writer import Added, EventWriter
@@ -115,7 +115,7 @@ def test_too_much_waiting_is_refused(store):
     async def job(writer):
         first = asyncio.create_task(writer.add([click(i) for i in range(8)]))
         await asyncio.sleep(0.01)
-        with pytest.raises(StoreError, match="8 events wait to be stored, more than fits"):
+        with pytest.raises(BusyError, match="event writer: 8 wait already, no more fit in"):
             await writer.add([click(i) for i in range(8, 12)])
         gate.open.set()
         await first

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Result, bindparam, func, select, text
@@ -54,8 +55,10 @@ class EventStore:
         StoreError: the database cannot be opened, or was made by another version.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, must_exist: bool = False) -> None:
         self.url: URL = store_url(address)
+        if must_exist and self.url.get_backend_name() == "sqlite" and not Path(self.url.database or "").is_file():
+            raise StoreError(f"{self.url.database}: no such store; `syncrec serve` makes one")
         self._writer = write_engine(self.url)
         self._reader = read_engine(self.url)
         dialect = postgresql if self.url.get_backend_name() == "postgresql" else sqlite
@@ -115,8 +118,16 @@ class EventStore:
         (rows,) = self._read(_SEEN, [{"user": user, "domain": domain}], Result.all)
         return {row[0] for row in rows}
 
+    def ping(self) -> None:
+        """A sign of life: read the database.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        self._read(select(store_info.c.value), [{}], Result.all)
+
     def count(self) -> int:
-        """The number of events; also a sign of life, for it reads the database."""
+        """The number of events."""
         (rows,) = self._read(select(func.count()).select_from(events), [{}], Result.all)
         return int(rows[0][0])
 
