@@ -21,7 +21,7 @@ RANKS = [
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
     {"reports", "serving", "validation"},
-    {"pipeline", "demo", "doctor"},
+    {"pipeline", "demo", "doctor", "client"},
     {"experiments"},
     {"cli", "__main__"},
 ]

@@ -14,11 +14,14 @@ OPTIONS = {
     "prepare": """--out --domain --columns --preset --overwrite --min-user-interactions --min-item-interactions
         --min-user-domains --max-history --drop-repeats --ties --split --validation-from --test-from --bad-rows --seed
     """,
-    "train": "--out --model --config --set --resume --track",
+    "train": "--out --model --config --set --resume --warm-start --track",
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
     "benchmark": "--out --workers --report",
+    "serve": "--store --host --port --workers --keys --items --config --dataset",
+    "export-events": "--out --all-kinds",
+    "api-key": "--keys --role",
     "demo": "--data --out",
     "doctor": "",
     "models": "",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from syncrec.cli.text import need_extra, say
+from syncrec.cli.text import UsageError, need_extra, say
 
 __all__ = ["serve"]
 
@@ -31,6 +31,7 @@ def serve(
     from syncrec.serving.http.server import state_folder
     from syncrec.serving.settings import ServeOptions, load_settings, named_runs
 
+    _check_numbers(port, workers)
     settings, runs = load_settings(config), dict(named_runs((run, *more_runs)))
     with state_folder(workers) as state:
         options = ServeOptions(
@@ -46,3 +47,10 @@ def serve(
         if keys is None and host not in ("127.0.0.1", "::1", "localhost"):
             say(f"syncrec: warning: everybody who reaches {host}:{port} may ask and send events; --keys asks for keys")
         serve_runs(options, host, port)
+
+
+def _check_numbers(port: int, workers: int) -> None:
+    if workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {workers}")
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"--port must be from 0 to 65535, got {port}")

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 __all__ = ["log", "set_up_logs"]
 
@@ -24,9 +24,20 @@ class _JsonLines(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False, default=str)
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at that moment."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
 def set_up_logs() -> None:
     """Send our own lines and those of the server as JSON to stderr; the server's line a request is left out."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_JsonLines())
     for name in ("syncrec.serving", "uvicorn", "uvicorn.error"):
         logger = logging.getLogger(name)

@@ -71,7 +71,8 @@ def serve(options: ServeOptions, host: str, port: int) -> None:
         if options.workers > 1:
             Multiprocess(config, sockets=[socket]).run()
         else:
-            uvicorn.Server(config).run(sockets=[socket])
+            with contextlib.suppress(KeyboardInterrupt):  # raised again once everything has ended
+                uvicorn.Server(config).run(sockets=[socket])
 
 
 def _check(options: ServeOptions) -> None:
