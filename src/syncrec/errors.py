@@ -9,15 +9,20 @@ from collections.abc import Iterable
 
 __all__ = [
     "ArtifactError",
+    "BusyError",
     "CheckpointError",
     "ConfigError",
     "DataError",
     "MissingCapabilityError",
     "NonFiniteLossError",
+    "StoreError",
+    "StoreFullError",
+    "StoreRefusalError",
     "SyncrecError",
     "UnknownDomainError",
     "UnknownItemError",
     "UnknownNameError",
+    "UnknownRunError",
     "UnknownUserError",
     "nearest_names",
 ]
@@ -54,6 +59,22 @@ class NonFiniteLossError(SyncrecError):
     """Training met a loss that is NaN or infinite; the text names the step, the domain and the part."""
 
 
+class BusyError(SyncrecError):
+    """The service has more to do than it can keep waiting; the same may be asked again later."""
+
+
+class StoreError(SyncrecError):
+    """The event store cannot be opened, read or written; what was not acknowledged may be sent again."""
+
+
+class StoreFullError(StoreError):
+    """The event store's disk is full; nothing of what was sent is stored."""
+
+
+class StoreRefusalError(StoreError):
+    """The event store's database refuses an event as it is; sending it again is of no use."""
+
+
 class UnknownNameError(SyncrecError):
     """A name is not in the dataset; the text offers the nearest ones."""
 
@@ -73,6 +94,10 @@ class UnknownItemError(UnknownNameError):
 
 class UnknownDomainError(UnknownNameError):
     """A domain is not in the dataset."""
+
+
+class UnknownRunError(UnknownNameError):
+    """A run is not one of those that are served."""
 
 
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

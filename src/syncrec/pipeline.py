@@ -31,6 +31,7 @@ from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import JsonLinesLog, check_tracker, make_tracker
+from syncrec.training.warm_start import EarlierRun
 from syncrec.validation import FUSION_GRID, answer_scorers, best_factors, validate
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def prepare(
     )
 
 
-def train(
+def train(  # noqa: PLR0913 (all but two are options by name)
     dataset: Dataset | str | Path,
     out: str | Path,
     *,
@@ -205,6 +206,7 @@ def train(
     config: Config | str | Path | None = None,
     settings: Sequence[str] = (),
     resume: bool = False,
+    warm_start: str | Path | None = None,
     track: Sequence[str] = (),
     show_progress: ProgressStyle = True,
 ) -> Run:
@@ -217,6 +219,7 @@ def train(
         config: settings, or a TOML file of settings.
         settings: overrides like `training.epochs=20`.
         resume: continue from the last checkpoint in `out`, with the settings it was begun with.
+        warm_start: an earlier run to take the weights of; items are matched by domain and id, new ones begin fresh.
         track: `tensorboard`, `mlflow`, beside the log that is always written.
         show_progress: a bar if stderr is a terminal; `"lines"`: elsewhere a line an epoch; False: nothing.
 
@@ -229,8 +232,9 @@ def train(
     begun = _begun_run(out, data, wanted if model or config or settings else None) if resume else None
     for kind in track:
         check_tracker(kind)
-    session = _TrainingSession(data, wanted if begun is None else begun.config, out)
-    directory = begun or RunDirectory.create(out, wanted, data)
+    earlier = _earlier_run(warm_start, begun)
+    session = _TrainingSession(data, wanted if begun is None else begun.config, out, earlier)
+    directory = begun or RunDirectory.create(out, wanted, data, None if earlier is None else earlier.path)
     with exclusive(directory.path):
         if session.run(track, show_progress=show_progress):
             write_fresh_card(directory, data)
@@ -262,6 +266,18 @@ def _begun_run(out: Path, data: Dataset, wanted: Config | None) -> RunDirectory 
     return directory
 
 
+def _earlier_run(warm_start: str | Path | None, begun: RunDirectory | None) -> EarlierRun | None:
+    """The run to begin from; one that is resumed goes on with what it began from."""
+    if begun is None:
+        return None if warm_start is None else EarlierRun.open(Path(warm_start))
+    path = begun.warm_start
+    if warm_start is not None and (path is None or path.resolve() != Path(warm_start).resolve()):
+        raise ConfigError(
+            f"--resume continues {begun.path}, which began from {path or 'fresh weights'}; leave out --warm-start"
+        )
+    return None if path is None else EarlierRun.open(path)
+
+
 def _changes(before: Config, after: Config) -> Iterator[str]:
     old, new = before.model_dump(), after.model_dump()
     for section, values in new.items():
@@ -282,13 +298,13 @@ def _check_trainable(data: Dataset) -> None:
 class _TrainingSession:
     """One call of `train`: the trainer with its batches and its validation; making one writes nothing to `path`."""
 
-    def __init__(self, data: Dataset, config: Config, path: Path) -> None:
-        self.data, self.config, self.path = data, config, path
+    def __init__(self, data: Dataset, config: Config, path: Path, earlier: EarlierRun | None = None) -> None:
+        self.data, self.config, self.path, self.earlier = data, config, path, earlier
         self.device = choose_device(config.training.device)
         use_threads(config.training.threads)
         _check_trainable(data)
         self.queries = data.queries("validation")
-        self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end))
+        self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end), earlier)
 
     def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:
         """Train to the end, or until a signal (false)."""
@@ -320,7 +336,8 @@ class _TrainingSession:
         """Train anew on training and validation events, as long as `chosen` says; false if stopped by a signal."""
         path = self.path / REFIT_NAME
         path.mkdir(exist_ok=True)
-        fit = _Fit(self.data, self.config, path, self.device, np.asarray(self.data.validation_end))
+        ends = np.asarray(self.data.validation_end)
+        fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
         if is_finished:
             save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
@@ -328,10 +345,16 @@ class _TrainingSession:
 
 
 class _Fit:
-    """A fresh model and its training on every user's events before `ends`, with its files in `path`."""
+    """A model, fresh or with the weights of an `earlier` run, and its training on every user's events before `ends`."""
 
     def __init__(
-        self, data: Dataset, config: Config, path: Path, device: torch.device, ends: npt.NDArray[np.int64]
+        self,
+        data: Dataset,
+        config: Config,
+        path: Path,
+        device: torch.device,
+        ends: npt.NDArray[np.int64],
+        earlier: EarlierRun | None,
     ) -> None:
         self.data, self.training, self.path, self.ends = data, config.training, path, ends
         self.users = np.flatnonzero(ends > np.asarray(data.user_offsets)[:-1])
@@ -340,6 +363,9 @@ class _Fit:
             torch.manual_seed(derive_seed(config.training.seed, "weights"))
             self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
         self.model.observe(data, ends)
+        if earlier is not None:
+            earlier.check(config.model, data)
+            earlier.give_weights(self.model, data)
         self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
         self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
 

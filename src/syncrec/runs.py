@@ -62,8 +62,8 @@ class RunDirectory:
     info: dict[str, Any]
 
     @classmethod
-    def create(cls, path: Path, config: Config, dataset: Dataset) -> "RunDirectory":
-        """A fresh run for `dataset`.
+    def create(cls, path: Path, config: Config, dataset: Dataset, warm_start: Path | None = None) -> "RunDirectory":
+        """A fresh run for `dataset`, which begins from the run in `warm_start`.
 
         Raises:
             ArtifactError: `path` holds something already.
@@ -79,6 +79,7 @@ class RunDirectory:
             "domains": list(dataset.domains),
             "item_offsets": list(Catalogue.of(dataset).offsets),
             "versions": library_versions(),
+            **({} if warm_start is None else {"warm_start": os.path.relpath(warm_start.resolve(), path.resolve())}),
         }
         with artifacts.staged_directory(path) as stage:
             artifacts.write_text(stage / "config.toml", dump_toml(config))
@@ -118,6 +119,12 @@ class RunDirectory:
                 "give the right one, or train again"
             )
         return dataset
+
+    @property
+    def warm_start(self) -> Path | None:
+        """The run it began from."""
+        place = self.info.get("warm_start")
+        return None if place is None else Path(os.path.normpath(self.path / place))
 
     @property
     def catalogue(self) -> Catalogue:

@@ -15,7 +15,7 @@ OPTIONS = {
         --min-user-domains --max-history --drop-repeats --ties --split --validation-from --test-from --bad-rows --seed
     """,
     "inspect": "--json",
-    "train": "--out --model --config --set --resume --track",
+    "train": "--out --model --config --set --resume --warm-start --track",
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
@@ -28,6 +28,9 @@ OPTIONS = {
     "experiment stop": "--reason",
     "experiment report": "--events --by-day --json",
     "experiment offline": "--events --json",
+    "serve": "--store --host --port --workers --keys --items --config --dataset",
+    "export-events": "--out --all-kinds",
+    "api-key": "--keys --role",
     "demo": "--data --out",
     "doctor": "",
     "models": "",

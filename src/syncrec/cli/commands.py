@@ -20,8 +20,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-# Command, which is also the name of its function or sub-application; the file of this folder it is in, loaded when it
-# is used; its docstring, again, because a list of commands must not load them all.
+# Command, which with _ for - is also the name of its function or sub-application; the file of this folder it is in,
+# loaded when it is used; its docstring, again, because a list of commands must not load them all.
 _COMMANDS = [
     ("prepare", "prepare", "Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."),
     (
@@ -50,13 +50,16 @@ _COMMANDS = [
         "Write a log of five services with known transfer, or a log with a domain of noise added.",
     ),
     ("experiment", "experiment", "Experiments on real users: start, ramp, stop, report; off-policy estimates before."),
+    ("serve", "serve", "Answer over HTTP, and store what users do; a page for people is at /."),
+    ("export-events", "store", "Write the events of a store as a log that `prepare` takes."),
+    ("api-key", "store", "Make a key for the service and print it; the file keeps only a hash of it."),
     ("demo", "demo", "Prepare, train, evaluate and recommend, in minutes."),
     ("doctor", "information", "Versions, device, threads, and whether the installation works."),
     ("models", "information", "The models that can be trained."),
     ("keys", "information", "Every key of a configuration file, its default and its meaning."),
 ]
 for _name, _file, _summary in _COMMANDS:
-    app.command(f"syncrec.cli.{_file}:{_name}", name=_name, help=_summary)
+    app.command(f"syncrec.cli.{_file}:{_name.replace('-', '_')}", name=_name, help=_summary)
 
 
 def run(arguments: Sequence[str] | None) -> int:

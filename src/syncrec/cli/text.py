@@ -5,12 +5,12 @@ import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from syncrec.errors import SyncrecError
+from syncrec.errors import MissingCapabilityError, SyncrecError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["UsageError", "console", "fail", "print_columns", "say"]
+__all__ = ["UsageError", "console", "fail", "need_extra", "print_columns", "say"]
 
 
 class UsageError(SyncrecError):
@@ -26,6 +26,18 @@ def fail(message: str, code: int) -> int:
 def say(line: str) -> None:
     """Print what is no result: to stderr."""
     print(line, file=sys.stderr)
+
+
+def need_extra(extra: str, *modules: str) -> None:
+    """See that the packages of an optional part are installed.
+
+    Raises:
+        MissingCapabilityError: one of `modules` is not.
+    """
+    from importlib.util import find_spec
+
+    if missing := [name for name in modules if find_spec(name) is None]:
+        raise MissingCapabilityError(f"{missing[0]} is not installed; pip install 'syncrec[{extra}]'")
 
 
 def console() -> "Console":

@@ -21,6 +21,9 @@ def train(
         list[str] | None, Parameter(name="--set", help="section.key=value, over the file; repeatable")
     ] = None,
     resume: Annotated[bool, Parameter(help="continue from the last checkpoint")] = False,
+    warm_start: Annotated[
+        Path | None, Parameter(help="an earlier run to begin from; items are matched by domain and id")
+    ] = None,
     track: Annotated[
         list[Literal["tensorboard", "mlflow"]] | None, Parameter(help="also log there; repeatable")
     ] = None,
@@ -31,7 +34,14 @@ def train(
 
     try:
         run = train_model(
-            dataset, out, model=model, config=config, settings=settings or [], resume=resume, track=track or []
+            dataset,
+            out,
+            model=model,
+            config=config,
+            settings=settings or [],
+            resume=resume,
+            warm_start=warm_start,
+            track=track or [],
         )
     except KeyboardInterrupt:
         saved = "what was trained is saved; continue with the same command and --resume"

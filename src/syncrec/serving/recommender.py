@@ -20,11 +20,11 @@ from syncrec.runs import TrainedModel
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Answer", "Recommendation", "Recommender", "write_recommendations"]
+__all__ = ["Answer", "History", "Recommendation", "Recommender", "write_recommendations"]
 
 Answer = Literal["fused", "cross", "single"]
 Ints = npt.NDArray[np.int64]
-_History = tuple[Ints, Ints]  # items and times
+History = tuple[Ints, Ints]  # items and times
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Recommender:
         self._model = trained.model
         self._fusion = trained.fusion_weights
         self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.views)
-        self._items = all_item_vectors(trained.model)
+        self.items = all_item_vectors(trained.model)
 
     def for_history(
         self,
@@ -92,7 +92,7 @@ class Recommender:
         """
         return self._one(self._history(self.dataset.user_index(user)), domain, k, answer, exclude_seen)
 
-    def _one(self, history: _History, domain: str, k: int, answer: Answer, exclude_seen: bool) -> list[Recommendation]:
+    def _one(self, history: History, domain: str, k: int, answer: Answer, exclude_seen: bool) -> list[Recommendation]:
         number = self.dataset.domain_index(domain)
         items, scores = self._best([history], number, k, answer, exclude_seen)
         found = [(int(i), float(s)) for i, s in zip(items[0], scores[0], strict=True) if np.isfinite(s)]
@@ -108,7 +108,7 @@ class Recommender:
             users = np.arange(start, min(start + batch_size, self.dataset.num_users))
             yield users, *self._best([self._history(int(u)) for u in users], number, k, answer, exclude_seen)
 
-    def _history(self, user: int) -> _History:
+    def _history(self, user: int) -> History:
         start, stop = self.dataset.user_offsets[user : user + 2]
         return self.dataset.items[start:stop].astype(np.int64), self.dataset.timestamps[start:stop]
 
@@ -117,29 +117,35 @@ class Recommender:
         return int(np.max(self.dataset.timestamps, initial=0))
 
     def _best(
-        self, histories: list[_History], domain: int, k: int, answer: Answer, exclude_seen: bool
+        self, histories: list[History], domain: int, k: int, answer: Answer, exclude_seen: bool
     ) -> tuple[Ints, npt.NDArray[np.float32]]:
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
-        domains = np.full(len(histories), domain, dtype=np.int64)
-        events, times = [history[0] for history in histories], [history[1] for history in histories]
-        packed = history_batch(self._packer, events, domains, times)
-        vectors = torch.empty_like(queries := self._vectors(encode_packed(self._model, packed), answer, domains))
-        vectors[torch.as_tensor(packed.order, device=queries.device)] = queries
+        answers = self.vectors(histories, np.full(len(histories), domain, dtype=np.int64))
+        if answer not in answers:
+            raise ConfigError(f"the model has no answer {answer!r}; it has {', '.join(answers)}")
         start, stop = self.dataset.item_range(domain)
-        scores = vectors @ self._items[start:stop].T
+        scores = answers[answer] @ self.items[start:stop].T
         if exclude_seen:
-            _hide_seen(scores, events, start, stop)
+            _hide_seen(scores, [history[0] for history in histories], start, stop)
         best = scores.topk(min(k, stop - start), dim=1)
         return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
-    def _vectors(self, answers: dict[str, Tensor], answer: Answer, domains: Ints) -> Tensor:
-        if answer == "fused":
-            weights = self._fusion or [0.0] * self.dataset.num_domains
-            return fuse(answers, weights, domains) if len(answers) > 1 else next(iter(answers.values()))
-        if answer not in answers:
-            raise ConfigError(f"the model has no answer {answer!r}; it has {', '.join(['fused', *answers])}")
-        return answers[answer]
+    def vectors(self, histories: Sequence[History], domains: Ints) -> dict[str, Tensor]:
+        """What to multiply with `items`: the fused answer, then each of the model's own, [N, dim] each.
+
+        Args:
+            histories: items and times of each question.
+            domains: the domain number of each question [N].
+        """
+        packed = history_batch(self._packer, [h[0] for h in histories], domains, [h[1] for h in histories])
+        answers = encode_packed(self._model, packed)
+        for name, found in answers.items():
+            answers[name] = torch.empty_like(found)
+            answers[name][torch.as_tensor(packed.order, device=found.device)] = found
+        weights = self._fusion or [0.0] * self.dataset.num_domains
+        fused = fuse(answers, weights, domains) if len(answers) > 1 else next(iter(answers.values()))
+        return {"fused": fused, **answers}
 
 
 def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> None:

@@ -1,0 +1,109 @@
+"""Beginning from the weights of an earlier run, on a dataset with other users and with new items.
+
+What belongs to items is matched by (domain, id): an item keeps its row wherever it is numbered now, and an item that is
+new keeps the fresh one. What belongs to periods of time is matched by time. What a model observes in its training events
+(buffers) is that of the new ones. Everything else is copied.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from syncrec.checkpoint import load_module
+from syncrec.config import ModelConfig
+from syncrec.data.dataset import Dataset
+from syncrec.errors import CheckpointError
+from syncrec.models.interface import SequentialModel
+from syncrec.nn.embedding import TimeEmbedding
+from syncrec.runs import RunDirectory, TrainedModel
+
+__all__ = ["EarlierRun"]
+
+_ITEMS = "embedding.items.weight"
+_MAY_DIFFER = {"dropout"}
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run to begin from, with its dataset."""
+
+    path: Path
+    trained: TrainedModel
+    dataset: Dataset
+
+    @classmethod
+    def open(cls, path: Path, dataset: Path | None = None) -> "EarlierRun":
+        """The run in `path`; `dataset` if its own was moved.
+
+        Raises:
+            ArtifactError, CheckpointError: the run or its dataset is missing, damaged or unfinished.
+        """
+        directory = RunDirectory.open(path)
+        return cls(path, directory.trained_model(torch.device("cpu")), directory.dataset(dataset))
+
+    def check(self, config: ModelConfig, dataset: Dataset) -> None:
+        """See that a model of `config` for `dataset` can begin from this run.
+
+        Raises:
+            CheckpointError: the network or the domains differ; the text names what, and both values.
+        """
+        old, new = self.trained.model.config.model_dump(), config.model_dump()
+        differs = [f"model.{key} is {new[key]!r} (there {old[key]!r})" for key in new if new[key] != old[key]]
+        differs = [text for text in differs if text.partition(" ")[0].removeprefix("model.") not in _MAY_DIFFER]
+        if differs:
+            raise CheckpointError(f"--warm-start {self.path}: the network is another one: {', '.join(differs)}")
+        if dataset.domains != self.dataset.domains:
+            raise CheckpointError(
+                f"--warm-start {self.path}: was trained on the domains {', '.join(self.dataset.domains)}, the dataset "
+                f"has {', '.join(dataset.domains)}; they must be the same"
+            )
+
+    def num_known_items(self, dataset: Dataset) -> int:
+        """How many items of `dataset` it has rows for."""
+        return len(_matches(self.dataset, dataset)[0])
+
+    def give_weights(self, model: SequentialModel, dataset: Dataset) -> None:
+        """Let `model`, fresh and built for `dataset`, begin from this run."""
+        old = {name: tensor.detach() for name, tensor in self.trained.model.state_dict().items()}
+        fresh = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        observed = {name: fresh[name] for name, _ in model.named_buffers() if name in fresh}
+        weights = {**old, **observed, _ITEMS: self._item_rows(old[_ITEMS], fresh[_ITEMS], dataset)}
+        for name in _time_embeddings(model):
+            edges, periods = f"{name}.edges", f"{name}.periods.weight"
+            weights[periods] = _periods(old[periods], old[edges], fresh[edges])
+        load_module(model, weights, str(self.path))
+
+    def _item_rows(self, old: Tensor, fresh: Tensor, dataset: Dataset) -> Tensor:
+        """The table for `dataset`: rows of known items and of the start tokens from `old`, others fresh."""
+        here, there = _matches(self.dataset, dataset)
+        rows = fresh.clone()
+        rows[torch.from_numpy(here)] = old[torch.from_numpy(there)]
+        rows[dataset.num_items :] = old[self.dataset.num_items :]
+        return rows
+
+
+def _matches(old: Dataset, new: Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Item indices in `new`, and in `old`, of the items that both have."""
+    pairs = [
+        (int(new.item_offsets[number]) + place, int(old.item_offsets[number]) + found)
+        for number, table in enumerate(new.item_tables)
+        for place, name in enumerate(table)
+        if (found := old.item_tables[number].find(name)) is not None
+    ]
+    both = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
+def _time_embeddings(model: SequentialModel) -> Iterator[str]:
+    return (name for name, part in model.named_modules() if isinstance(part, TimeEmbedding))
+
+
+def _periods(old: Tensor, old_edges: Tensor, edges: Tensor) -> Tensor:
+    """A row for each new period: that of the old one in which the new one begins; row 0, of start tokens, stays."""
+    begins = torch.cat([edges[:1] - 1, edges])
+    return torch.cat([old[:1], old[1 + torch.bucketize(begins, old_edges, right=True)]])

@@ -1,0 +1,134 @@
+"""A run that begins from another one: what is copied, what is matched, what is fresh."""
+
+import numpy as np
+import pytest
+import torch
+
+from builders import shake, small_model
+from jobs import TINY, write_small_log
+from syncrec.checkpoint import load_checkpoint
+from syncrec.data.packing import Catalogue
+from syncrec.errors import ArtifactError, CheckpointError, ConfigError
+from syncrec.models.registry import MODELS
+from syncrec.pipeline import prepare, train
+from syncrec.runs import BEST_NAME, LAST_NAME, RunDirectory, TrainedModel
+from syncrec.training.loop import Trainer
+from syncrec.training.warm_start import EarlierRun, _periods
+
+SETTINGS = [*TINY, "training.epochs=1", "training.warmup_steps=0"]
+STANDING = [*SETTINGS, "training.learning_rate=1e-12"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The dataset `old` and its run, and `new`: the same log, later, with new users and with new items in front."""
+    folder = tmp_path_factory.mktemp("warm")
+    log = write_small_log(folder / "old.csv")
+    prepare(log, out=folder / "old")
+    train(folder / "old", folder / "run", settings=SETTINGS, show_progress=False)
+    rows = [f"new{u},{d[0]}!{i},{d},{90_000 + i}" for u in range(8) for d in ("books", "films") for i in range(5)]
+    (folder / "new.csv").write_text(log.read_text() + "\n".join(rows) + "\n")
+    prepare(folder / "new.csv", out=folder / "new")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def earlier(place):
+    return EarlierRun.open(place / "run")
+
+
+def rows_by_name(dataset, table):
+    return {
+        (d, name): table[dataset.item_index(d, name)]
+        for n, d in enumerate(dataset.domains)
+        for name in dataset.item_tables[n]
+    }
+
+
+def test_items_keep_their_rows_whatever_their_number_and_new_ones_are_fresh(place, earlier):
+    run = train(place / "new", place / "standing", settings=STANDING, warm_start=place / "run", show_progress=False)
+    old = rows_by_name(earlier.dataset, earlier.trained.model.embedding.items.weight)
+    new = rows_by_name(run.dataset, run.trained.model.embedding.items.weight)
+    assert set(new) - set(old) == {(d, f"{d[0]}!{i}") for d in ("books", "films") for i in range(5)}
+    assert run.dataset.item_index("films", "f1") != earlier.dataset.item_index("films", "f1")
+    for name in old.keys() & new.keys():
+        assert torch.allclose(old[name], new[name], atol=1e-6), name
+    fresh = torch.stack([new[name] for name in set(new) - set(old)])
+    assert 0.01 < float(fresh.detach().std()) < 0.03
+    assert earlier.num_known_items(run.dataset) == len(old)
+    for start in range(4):
+        rows = [
+            m.embedding.items.weight[d.num_items + start]
+            for m, d in ((earlier.trained.model, earlier.dataset), (run.trained.model, run.dataset))
+        ]
+        assert torch.allclose(*rows, atol=1e-6)
+
+
+def test_it_is_better_from_the_start_than_a_fresh_one(place):
+    losses = []
+    for name, warm in [("fresh", None), ("warm", place / "run")]:
+        train(place / "new", place / name, settings=SETTINGS, warm_start=warm, show_progress=False)
+        losses.append(load_checkpoint(place / name / LAST_NAME).state["best_value"])
+    assert losses[1] > losses[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_begin_from_itself(name, tiny_dataset, tmp_path):
+    old, new = (small_model(Catalogue.of(tiny_dataset), seed=seed, name=name) for seed in (0, 1))
+    shake(old)
+    EarlierRun(tmp_path, TrainedModel(old, None, 0), tiny_dataset).give_weights(new, tiny_dataset)
+    for key, tensor in old.state_dict().items():
+        assert torch.equal(tensor, new.state_dict()[key]), key
+
+
+def test_periods_are_matched_by_time():
+    """Old periods begin at (-inf, 10, 20, 30), new ones at (-inf, 15, 30, 99); row 0 is that of start tokens."""
+    old = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])
+    assert _periods(old, torch.tensor([10, 20, 30]), torch.tensor([15, 30, 99])).flatten().tolist() == [0, 2, 2, 4, 4]
+    assert torch.equal(_periods(old, torch.tensor([10, 20, 30]), torch.tensor([10, 20, 30])), old)
+
+
+def test_a_warm_start_that_was_interrupted_goes_on_to_the_same_weights(place, tmp_path, monkeypatch):
+    settings = [*TINY, "training.refit=validation"]
+    whole = train(place / "new", tmp_path / "whole", settings=settings, warm_start=place / "run", show_progress=False)
+    step, steps = Trainer._step, iter(range(10**6))
+
+    def crashing(self, *arguments):
+        if next(steps) == 1:
+            raise RuntimeError
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", crashing)
+        with pytest.raises(RuntimeError):
+            train(place / "new", tmp_path / "run", settings=settings, warm_start=place / "run", show_progress=False)
+    assert RunDirectory.open(tmp_path / "run").warm_start == place / "run"
+    again = train(place / "new", tmp_path / "run", resume=True, show_progress=False)
+    for key, tensor in whole.trained.model.state_dict().items():
+        assert torch.equal(tensor, again.trained.model.state_dict()[key]), key
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(place, tmp_path, tiny_dataset):
+    wrong = [
+        ({"settings": [*SETTINGS, "model.dim=8"]}, CheckpointError, r"model\.dim is 8 \(there 16\)"),
+        ({"settings": SETTINGS, "model": "sasrec"}, CheckpointError, r"model\.name is 'sasrec' \(there 'syncrec'\)"),
+        (
+            {"settings": SETTINGS, "dataset": tiny_dataset},
+            CheckpointError,
+            "was trained on the domains books, films, tools",
+        ),
+        ({"settings": SETTINGS, "warm_start": place / "nowhere"}, ArtifactError, "no such run"),
+    ]
+    for options, error, message in wrong:
+        given = {"dataset": place / "new", "warm_start": place / "run", **options}
+        with pytest.raises(error, match=message):
+            train(out=tmp_path / "run", show_progress=False, **given)
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match="which began from fresh weights; leave out --warm-start"):
+        train(place / "old", place / "run", resume=True, warm_start=place / "run", show_progress=False)
+
+
+def test_another_dropout_is_no_other_network(place, tmp_path):
+    settings = [*SETTINGS, "model.dropout=0.1"]
+    run = train(place / "new", tmp_path / "run", settings=settings, warm_start=place / "run", show_progress=False)
+    assert np.isfinite(load_checkpoint(run.path / BEST_NAME).state["value"])
