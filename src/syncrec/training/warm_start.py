@@ -1,8 +1,8 @@
 """Beginning from the weights of an earlier run, on a dataset with other users and with new items.
 
 What belongs to items is matched by (domain, id): an item keeps its row wherever it is numbered now, and an item that is
-new keeps the fresh one. What belongs to periods of time is matched by time. What a model observes in its training events
-(buffers) is that of the new ones. Everything else is copied.
+new keeps the fresh one. What belongs to periods of time is matched by time. What a model observes in its training
+events (buffers) is that of the new ones. Everything else is copied.
 """
 
 from collections.abc import Iterator
