@@ -21,7 +21,7 @@ RANKS = [
     {"losses", "checkpoint", "runs"},
     {"training", "evaluation"},
     {"reports", "experimentation", "serving", "validation", "analysis"},
-    {"pipeline", "demo", "doctor", "retraining", "transfer_report", "inspection", "cards", "client"},
+    {"pipeline", "fitting", "demo", "doctor", "retraining", "transfer_report", "inspection", "cards", "client"},
     {"experiments"},
     {"cli", "__main__"},
 ]

@@ -8,31 +8,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from syncrec.artifacts import exclusive
 from syncrec.cards import refresh_card, write_fresh_card
-from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
 from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
-from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, ViewName, training_batches, training_users
+from syncrec.data.packing import ViewName
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, result_path, save_result, versions
-from syncrec.losses.objective import make_learner
+from syncrec.fitting import TrainingSession, check_trainable
 from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer, answer_vectors
-from syncrec.rng import derive_seed
-from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME, RunDirectory, TrainedModel
+from syncrec.runs import RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
-from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
-from syncrec.training.tracking import JsonLinesLog, check_tracker, make_tracker
+from syncrec.training.tracking import check_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import FUSION_GRID, answer_scorers, best_factors, validate
+from syncrec.validation import answer_scorers, best_factors
 
 if TYPE_CHECKING:
     from syncrec.data.prepare import Source
@@ -147,7 +142,7 @@ def evaluate_matrix_factorisation(
     Raises:
         DataError: there is nothing to train on, or no validation target.
     """
-    _check_trainable(dataset)
+    check_trainable(dataset)
     settings, queries = settings or FactorSettings(), dataset.queries(split)
     factors, epoch = best_factors(dataset, training_seed, settings)
     provenance = Provenance(
@@ -233,7 +228,7 @@ def train(  # noqa: PLR0913 (all but two are options by name)
     for kind in track:
         check_tracker(kind)
     earlier = _earlier_run(warm_start, begun)
-    session = _TrainingSession(data, wanted if begun is None else begun.config, out, earlier)
+    session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier)
     directory = begun or RunDirectory.create(out, wanted, data, None if earlier is None else earlier.path)
     with exclusive(directory.path):
         if session.run(track, show_progress=show_progress):
@@ -284,118 +279,3 @@ def _changes(before: Config, after: Config) -> Iterator[str]:
         for key, value in values.items():
             if value != old[section][key]:
                 yield f"{section}.{key} = {value!r} (was {old[section][key]!r})"
-
-
-def _check_trainable(data: Dataset) -> None:
-    num_users, num_targets = len(training_users(data)), len(data.queries("validation"))
-    if not num_users or not num_targets:
-        raise DataError(
-            f"{data.path}: has {num_users} users to train on and {num_targets} validation "
-            "targets; both must be at least 1; prepare it with longer histories"
-        )
-
-
-class _TrainingSession:
-    """One call of `train`: the trainer with its batches and its validation; making one writes nothing to `path`."""
-
-    def __init__(self, data: Dataset, config: Config, path: Path, earlier: EarlierRun | None = None) -> None:
-        self.data, self.config, self.path, self.earlier = data, config, path, earlier
-        self.device = choose_device(config.training.device)
-        use_threads(config.training.threads)
-        _check_trainable(data)
-        self.queries = data.queries("validation")
-        self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end), earlier)
-
-    def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:
-        """Train to the end, or until a signal (false)."""
-        if not self.fit.run(track, self._validate, show_progress=show_progress):
-            return False
-        chosen = self._choose_fusion()
-        return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
-
-    def _validate(self) -> Validation:
-        return validate(self.fit.model, self.data, self.queries, self.config.training)
-
-    def _choose_fusion(self) -> dict[str, Any]:
-        """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.
-
-        Returns:
-            the state of the best checkpoint.
-        """
-        path = self.path / BEST_NAME
-        best = load_checkpoint(path)
-        if "fusion_weights" not in best.state:
-            return best.state
-        load_module(self.fit.model, best.tensors["model"], str(path))
-        chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
-        state = {**best.state, **chosen.extra}
-        save_checkpoint(path, best.tensors, state)
-        return state
-
-    def _refit(self, chosen: dict[str, Any], track: Sequence[str], show_progress: ProgressStyle) -> bool:
-        """Train anew on training and validation events, as long as `chosen` says; false if stopped by a signal."""
-        path = self.path / REFIT_NAME
-        path.mkdir(exist_ok=True)
-        ends = np.asarray(self.data.validation_end)
-        fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
-        is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
-        if is_finished:
-            save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
-        return is_finished
-
-
-class _Fit:
-    """A model, fresh or with the weights of an `earlier` run, and its training on every user's events before `ends`."""
-
-    def __init__(
-        self,
-        data: Dataset,
-        config: Config,
-        path: Path,
-        device: torch.device,
-        ends: npt.NDArray[np.int64],
-        earlier: EarlierRun | None,
-    ) -> None:
-        self.data, self.training, self.path, self.ends = data, config.training, path, ends
-        self.users = np.flatnonzero(ends > np.asarray(data.user_offsets)[:-1])
-        catalogue = Catalogue.of(data)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(config.training.seed, "weights"))
-            self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
-        self.model.observe(data, ends)
-        if earlier is not None:
-            earlier.check(config.model, data)
-            earlier.give_weights(self.model, data)
-        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
-        self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
-
-    def run(
-        self,
-        track: Sequence[str],
-        validate: Callable[[], Validation] | None,
-        *,
-        num_epochs: int | None = None,
-        show_progress: ProgressStyle,
-    ) -> bool:
-        """Train to the end, from the last checkpoint on if there is one; false if stopped by a signal."""
-        trackers = [make_tracker(kind, self.path) for kind in track]
-        self.trainer.resume()
-        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
-        try:
-            return self.trainer.train(
-                self._batches,
-                -(-len(self.users) // self.training.batch_size),
-                validate,
-                [log, *trackers],
-                num_epochs=num_epochs,
-                show_progress=show_progress,
-            )
-        finally:
-            for tracker in trackers:
-                tracker.close()
-
-    def _batches(self, epoch: int, skip: int) -> Iterator[PackedBatch]:
-        training = self.training
-        return training_batches(
-            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends
-        )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from syncrec import pipeline
+from syncrec import fitting
 from syncrec.checkpoint import load_checkpoint
 from syncrec.config import load_config
 from syncrec.data.dataset import Dataset
@@ -32,7 +32,7 @@ def test_fusion_weights_are_those_of_the_best_epoch_on_validation(tiny_dataset, 
         found = validate(*arguments)
         return found if len(arguments) == 5 else replace(found, value=next(values))
 
-    monkeypatch.setattr(pipeline, "validate", second_epoch_is_best)
+    monkeypatch.setattr(fitting, "validate", second_epoch_is_best)
     run = train(tiny_dataset, tmp_path / "run", settings=settings, show_progress=False)
     best = load_checkpoint(run.path / BEST_NAME).state
     assert best["epoch"] == run.trained.epoch == 1

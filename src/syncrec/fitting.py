@@ -1,0 +1,146 @@
+"""A training from data to the last checkpoint: choosing on validation data and, if wanted, the second fit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
+from syncrec.config import Config
+from syncrec.data.dataset import Dataset
+from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
+from syncrec.errors import DataError
+from syncrec.losses.objective import make_learner
+from syncrec.rng import derive_seed
+from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
+from syncrec.training.device import choose_device, use_threads
+from syncrec.training.loop import Trainer, Validation
+from syncrec.training.progress import ProgressStyle
+from syncrec.training.tracking import JsonLinesLog, make_tracker
+from syncrec.training.warm_start import EarlierRun
+from syncrec.validation import FUSION_GRID, validate
+
+__all__ = ["TrainingSession", "check_trainable"]
+
+
+class TrainingSession:
+    """One call of `train`: the trainer with its batches and its validation; making one writes nothing to `path`."""
+
+    def __init__(self, data: Dataset, config: Config, path: Path, earlier: EarlierRun | None = None) -> None:
+        self.data, self.config, self.path, self.earlier = data, config, path, earlier
+        self.device = choose_device(config.training.device)
+        use_threads(config.training.threads)
+        check_trainable(data)
+        self.queries = data.queries("validation")
+        self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end), earlier)
+
+    def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:
+        """Train to the end, or until a signal (false)."""
+        if not self.fit.run(track, self._validate, show_progress=show_progress):
+            return False
+        chosen = self._choose_fusion()
+        return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
+
+    def _validate(self) -> Validation:
+        return validate(self.fit.model, self.data, self.queries, self.config.training)
+
+    def _choose_fusion(self) -> dict[str, Any]:
+        """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.
+
+        Returns:
+            the state of the best checkpoint.
+        """
+        path = self.path / BEST_NAME
+        best = load_checkpoint(path)
+        if "fusion_weights" not in best.state:
+            return best.state
+        load_module(self.fit.model, best.tensors["model"], str(path))
+        chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
+        state = {**best.state, **chosen.extra}
+        save_checkpoint(path, best.tensors, state)
+        return state
+
+    def _refit(self, chosen: dict[str, Any], track: Sequence[str], show_progress: ProgressStyle) -> bool:
+        """Train anew on training and validation events, as long as `chosen` says; false if stopped by a signal."""
+        path = self.path / REFIT_NAME
+        path.mkdir(exist_ok=True)
+        ends = np.asarray(self.data.validation_end)
+        fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
+        is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
+        if is_finished:
+            save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
+        return is_finished
+
+
+class _Fit:
+    """A model, fresh or with the weights of an `earlier` run, and its training on every user's events before `ends`."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        config: Config,
+        path: Path,
+        device: torch.device,
+        ends: npt.NDArray[np.int64],
+        earlier: EarlierRun | None,
+    ) -> None:
+        self.data, self.training, self.path, self.ends = data, config.training, path, ends
+        self.users = np.flatnonzero(ends > np.asarray(data.user_offsets)[:-1])
+        catalogue = Catalogue.of(data)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(config.training.seed, "weights"))
+            self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
+        self.model.observe(data, ends)
+        if earlier is not None:
+            earlier.check(config.model, data)
+            earlier.give_weights(self.model, data)
+        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
+        self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
+
+    def run(
+        self,
+        track: Sequence[str],
+        validate: Callable[[], Validation] | None,
+        *,
+        num_epochs: int | None = None,
+        show_progress: ProgressStyle,
+    ) -> bool:
+        """Train to the end, from the last checkpoint on if there is one; false if stopped by a signal."""
+        trackers = [make_tracker(kind, self.path) for kind in track]
+        self.trainer.resume()
+        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
+        try:
+            return self.trainer.train(
+                self._batches,
+                -(-len(self.users) // self.training.batch_size),
+                validate,
+                [log, *trackers],
+                num_epochs=num_epochs,
+                show_progress=show_progress,
+            )
+        finally:
+            for tracker in trackers:
+                tracker.close()
+
+    def _batches(self, epoch: int, skip: int) -> Iterator[PackedBatch]:
+        training = self.training
+        return training_batches(
+            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends
+        )
+
+
+def check_trainable(data: Dataset) -> None:
+    """See that there is something to train on and something to choose by.
+
+    Raises:
+        DataError: there is not.
+    """
+    num_users, num_targets = len(training_users(data)), len(data.queries("validation"))
+    if not num_users or not num_targets:
+        raise DataError(
+            f"{data.path}: has {num_users} users to train on and {num_targets} validation "
+            "targets; both must be at least 1; prepare it with longer histories"
+        )
