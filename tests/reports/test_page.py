@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs import HOSTILE_DOMAINS
+from syncrec.reports.html.page import render_page
 from syncrec.transfer_report import ReportOptions, write_report
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -108,12 +109,20 @@ class TestContent:
         counts = hostile_run.dataset.manifest["counts"]
         assert [[row[0], row[1]] for row in rows[1:]] == [[d, f"{counts[d]['events']:,}"] for d in counts]
 
-    def test_it_needs_no_network_and_runs_no_script(self, text):
-        assert not any(part in text for part in ("<script", "http://", "https://", "@import", " src="))
+    def test_it_needs_no_network_and_runs_no_script(self, cells, text):
+        assert not any(part in text for part in ("<script", "http://", "https://", "@import"))
+        assert not [attrs for _, attrs in cells.tags if "src" in attrs]
         assert text.count("url(") == text.count("url(#")
 
     def test_a_report_can_be_made_of_plain_json(self, content_and_page):
         json.dumps(content_and_page[0], allow_nan=False)
+
+    def test_what_was_trained_without_a_domain_has_a_matrix_of_its_own(self, content_and_page):
+        transfer = content_and_page[0]["transfer"]
+        cells = [cell for cell in transfer["answers"]["fused"] if cell["target"] != cell["source"]]
+        page = render_page({**content_and_page[0], "retrained": {**transfer, "answers": {"fused": cells}}})
+        (rows,) = Cells(page.split("<h3>Trained without a domain</h3>")[1].split("</section>")[0]).tables
+        assert [row.count("–") for row in rows[1][1:]] == [1, 1, 1]
 
 
 class TestHostileNames:

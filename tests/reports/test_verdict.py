@@ -79,6 +79,12 @@ def test_lines_for_the_terminal():
     assert rest[0].startswith("  + Food gains 132 % NDCG@10 from joint training")
 
 
+def test_nothing_clear_is_said_to_be_so():
+    assert own_verdicts([result_of(cross=BAD, single=BAD)], "cross").content()["summary"] == (
+        "No clear change in any of 2 domains."
+    )
+
+
 def test_validation_is_said_to_be_too_kind():
     result = result_of(split="validation", cross=GOOD, single=BAD)
     assert next(verdict_lines(result)).startswith("verdict (validation split, which also chose the epoch and")

@@ -186,6 +186,8 @@ def summary_sentence(verdicts: Verdicts) -> str:
     """How many domains gain, lose, and show no clear change."""
     outcomes = [verdict.difference.verdict for verdict in verdicts.domains]
     gains, loses, total = outcomes.count("gains"), outcomes.count("loses"), len(outcomes)
+    if not gains + loses:
+        return f"No clear change in any of {total} domains." if total > 1 else "No clear change."
     lost = f"{loses} lose{'s' if loses == 1 else ''}" if loses else "none loses"
     unclear = total - gains - loses
     rest = f", {unclear} {'shows' if unclear == 1 else 'show'} no clear change" if unclear else ""
