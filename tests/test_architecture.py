@@ -73,7 +73,7 @@ def functions_of(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
 
 def test_every_module_has_a_rank():
     assert len(MODULES) > 50
-    assert ("syncrec.pipeline", "syncrec.training.loop") in EDGES
+    assert ("syncrec.fitting", "syncrec.training.loop") in EDGES
     assert {place_of(module) for module in MODULES} - {""} <= set(RANK_OF)
 
 

@@ -30,8 +30,8 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         self.periods = nn.Embedding(num_periods + 1, dim)
         self.gaps = nn.Embedding(_NUM_GAPS + 1, dim)
-        nn.init.normal_(self.periods.weight, std=0.02)
-        nn.init.normal_(self.gaps.weight, std=0.02)
+        nn.init.zeros_(self.periods.weight)  # times say nothing at first: noise in place of a signal delays learning
+        nn.init.zeros_(self.gaps.weight)
         self.register_buffer("edges", torch.tensor(edges or [0] * (num_periods - 1), dtype=torch.int64))
 
     def forward(self, times: Tensor, positions: Tensor) -> Tensor:
