@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prepared import arrays_of, write
 from syncrec.data.checks import checklist
 from syncrec.evaluation import negatives_check
 from syncrec.inspection import run_checks
@@ -50,14 +51,23 @@ class TestInspect:
         assert "For example: users.utf8." in out
         assert err == f"syncrec: {copy / 'data'}: checks that found an error: checksums; the remedies are above\n"
 
-    def test_arrays_that_do_not_fit_are_reported_and_nothing_else_is_tried(self, call, copy):
-        ends = np.load(copy / "data" / "train_end.npy")
-        np.save(copy / "data" / "train_end.npy", ends + 10_000)
+    @pytest.mark.parametrize("name", ["users.utf8", "train_end.npy", "items_0.offsets.npy"])
+    def test_a_file_that_cannot_even_be_read_is_one_more_altered_file(self, call, copy, name):
+        path = copy / "data" / name
+        path.write_bytes(b"\xff" * path.stat().st_size)
         code, out, _ = call("inspect", copy / "data", copy / "run", "--json")
         content = json.loads(out)
         assert (code, content["facts"], content["runs"]) == (1, None, {})
-        assert [check["name"] for check in content["checks"] if check["has_fired"]] == ["checksums", "boundaries"]
-        code, out, _ = call("inspect", copy / "data")
+        assert [(check["name"], check["examples"]) for check in content["checks"]] == [("checksums", [name])]
+
+    def test_arrays_that_do_not_fit_are_reported_and_nothing_else_is_tried(self, call, tmp_path):
+        ends = np.array([300])
+        write(tmp_path / "data", arrays_of([[0, 6, 1]]), train_end=ends, validation_end=ends)
+        code, out, _ = call("inspect", tmp_path / "data", "--json")
+        content = json.loads(out)
+        assert (code, content["facts"]) == (1, None)
+        assert [check["name"] for check in content["checks"] if check["has_fired"]] == ["boundaries"]
+        code, out, _ = call("inspect", tmp_path / "data")
         assert (code, "nothing more can be computed" in out) == (1, True)
 
     @pytest.mark.parametrize(

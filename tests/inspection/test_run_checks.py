@@ -122,3 +122,17 @@ class TestResults:
         found = outcome(path, tiny_dataset)
         assert list(found) == ["run-results"]
         assert fault in found["run-results"]
+
+    def test_a_result_from_before_there_was_some_setting_is_fine(self, copied, tiny_dataset):
+        path = copied("plain")
+        config = json.loads((path / "results" / "test-full.json").read_text())["config"]
+        del config["training"]["refit"]
+        change_json(path / "results" / "test-full.json", config=config)
+        assert outcome(path, tiny_dataset) == {}
+
+    def test_a_result_with_another_value_of_one_setting(self, copied, tiny_dataset):
+        path = copied("plain")
+        config = json.loads((path / "results" / "test-full.json").read_text())["config"]
+        config["training"]["seed"] += 1
+        change_json(path / "results" / "test-full.json", config=config)
+        assert "is of other settings" in outcome(path, tiny_dataset)["run-results"]

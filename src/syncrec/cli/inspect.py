@@ -41,7 +41,7 @@ def _show(found: "Inspection") -> None:
     screen = console()
     screen.print(f"dataset: {found.path}", markup=False, highlight=False)
     if found.facts is None:
-        screen.print("the arrays do not fit each other, so nothing more can be computed", "", highlight=False)
+        screen.print("the dataset is damaged, so nothing more can be computed", "", highlight=False)
     else:
         screen.print(*fact_lines(found.facts), "", sep="\n", markup=False, highlight=False)
         for table in fact_tables(found.facts):

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syncrec.artifacts import open_manifest
 from syncrec.data.checks.checklist import check_dataset, check_shape
 from syncrec.data.checks.rule import Check
-from syncrec.data.dataset import Dataset
+from syncrec.data.checks.structure import check_checksums
+from syncrec.data.dataset import KIND, SCHEMA_VERSION, Dataset
 from syncrec.data.facts import DatasetFacts, dataset_facts
 from syncrec.evaluation.negatives_check import check_negatives
 
@@ -16,7 +18,10 @@ __all__ = ["Inspection", "inspect"]
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found; `facts` are None where the arrays do not fit each other, `runs` holds the checks of each run."""
+    """What was found; `runs` holds the checks of each run.
+
+    Where a file was altered or the arrays do not fit each other, `facts` are None and `runs` empty.
+    """
 
     path: str
     facts: DatasetFacts | None
@@ -47,12 +52,18 @@ def inspect(dataset: str | Path, runs: Sequence[str | Path] = ()) -> Inspection:
         ArtifactError: there is no such dataset or run, or a file of it is missing or of another size.
         CheckpointError: a run has no checkpoint yet.
     """
-    data = Dataset(dataset, check_content=False)
-    shape = check_shape(data)
-    if any(check.is_error for check in shape[1:]):
-        return Inspection(str(dataset), None, tuple(shape), {})
-    checks = (*shape, *check_dataset(data), check_negatives(data))
-    return Inspection(str(dataset), dataset_facts(data), checks, {str(run): _check_run(run, data) for run in runs})
+    path = Path(dataset)
+    checks = [check_checksums(path, open_manifest(path, KIND, SCHEMA_VERSION, check_content=False))]
+    if checks[0].has_fired:
+        return Inspection(str(dataset), None, tuple(checks), {})
+    data = Dataset(path, check_content=False)
+    checks += check_shape(data)
+    if any(check.has_fired for check in checks):
+        return Inspection(str(dataset), None, tuple(checks), {})
+    checks += [*check_dataset(data), check_negatives(data)]
+    return Inspection(
+        str(dataset), dataset_facts(data), tuple(checks), {str(run): _check_run(run, data) for run in runs}
+    )
 
 
 def _check_run(run: str | Path, data: Dataset) -> tuple[Check, ...]:

@@ -140,7 +140,7 @@ def _result_fault(run: RunDirectory, dataset: Dataset, best: _State, file: Path)
     expected = len(dataset.queries("test" if result.split == "test" else "validation"))
     claims = [
         (result.dataset_checksum == dataset.checksum, "is of another dataset"),
-        (dict(provenance.config) == run.config.model_dump(), "is of other settings than config.toml"),
+        (_settings_agree(provenance.config, run.config.model_dump()), "is of other settings than config.toml"),
         (len(result.users) == expected, f"has {len(result.users):,} queries, the {result.split} split {expected:,}"),
         (
             best.get("fusion_weights") == (None if fusion is None else dict(fusion)),
@@ -148,3 +148,10 @@ def _result_fault(run: RunDirectory, dataset: Dataset, best: _State, file: Path)
         ),
     ]
     return _join(claims)
+
+
+def _settings_agree(found: _State, expected: _State) -> bool:
+    """Whether the sections are the same and every key that both have is equal: a newer version may know more keys."""
+    return found.keys() == expected.keys() and all(
+        expected[section].get(key, value) == value for section, values in found.items() for key, value in values.items()
+    )

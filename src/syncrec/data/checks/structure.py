@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +24,12 @@ __all__ = [
 
 _AGAIN = "prepare the dataset again"
 _LEAST_LEAVE_ONE_OUT = 3
+_LONG = ("user_offsets", "timestamps", "train_end", "validation_end", "item_counts")
 _CHECKSUMS = Rule(
     "checksums",
     "error",
     "files",
-    "A file was altered after the dataset was made: nothing else here can be relied on.",
+    "A file was altered after the dataset was made, so nothing that it says can be relied on.",
     _AGAIN,
 )
 _BOUNDARIES = Rule(
@@ -57,10 +60,10 @@ _TIME_ORDER = Rule(
 RULES = (_CHECKSUMS, _BOUNDARIES, _ITEM_NUMBERS, _SPLIT_PARTS, _TIME_ORDER)
 
 
-def check_checksums(dataset: Dataset) -> Check:
-    """Files that differ from their checksum in the manifest."""
-    altered = altered_files(dataset.path, dataset.manifest)
-    return _CHECKSUMS.found(len(altered), len(dataset.manifest["files"]), altered)
+def check_checksums(path: Path, manifest: dict[str, Any]) -> Check:
+    """Files of the dataset at `path` that differ from their checksum in its manifest."""
+    altered = altered_files(path, manifest)
+    return _CHECKSUMS.found(len(altered), len(manifest["files"]), altered)
 
 
 def check_boundaries(dataset: Dataset) -> Check:
@@ -76,6 +79,13 @@ def check_boundaries(dataset: Dataset) -> Check:
 
 def _misfit(dataset: Dataset) -> str:
     """What is wrong with the arrays as a whole, empty if nothing is."""
+    types = {"items": np.int32, **dict.fromkeys(_LONG, np.int64)}
+    for name, expected in types.items():
+        array = getattr(dataset, name)
+        if array.dtype != expected or array.ndim != 1:
+            return f"{name} is {array.dtype} of {array.ndim} dimensions, not {np.dtype(expected)} of 1"
+    if dataset.num_users < 1:
+        return "there are no users"
     users, events, offsets = dataset.num_users, len(dataset.items), dataset.user_offsets
     lengths = (len(dataset.users), len(dataset.train_end), len(dataset.validation_end))
     if lengths != (users, users, users):
