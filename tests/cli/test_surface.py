@@ -88,4 +88,4 @@ class TestSurface:
 def parameters(text):
     """The lines of a help text that name a command or an option, without their frame."""
     lines = [line.strip("│ ").removeprefix("*").strip() for line in text.splitlines() if line.startswith("│")]
-    return [line for line in lines if re.match(r"-|[a-z]+  ", line)]
+    return [line for line in lines if re.match(r"-|[a-z-]+  ", line)]
