@@ -61,6 +61,9 @@ class SequentialModel(nn.Module, ABC):
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The same, from the model's own parts; dropout is `self.dropout`."""
 
+    def freeze(self) -> None:
+        """Weights will not change any more: a model that can answer faster then may prepare for it."""
+
     def query_vectors(self, encoded: Tensor) -> Tensor:
         """What is multiplied with `item_vectors`: the output itself, or its direction over the temperature."""
         if self.config.score == "dot":
