@@ -107,6 +107,9 @@ class SequentialModel(nn.Module, ABC):
             ends: event index where each user's training events end, int64 [U].
         """
 
+    def freeze(self) -> None:
+        """Weights will not change any more: a model that can answer faster then may prepare for it."""
+
     def query_vectors(self, encoded: Tensor) -> Tensor:
         """What is multiplied with `item_vectors`: the output itself, or its direction over the temperature."""
         if self.config.score == "dot":

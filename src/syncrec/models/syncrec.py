@@ -32,6 +32,10 @@ class SyNCRec(SequentialModel):
         self.towers = TaskTowers(num_tasks, config.dim, self.hidden_dim, self.dropout)
         initialise_linear(self.mixture)
 
+    def freeze(self) -> None:
+        """One pass for all experts, where they have one layer."""
+        self.mixture.freeze()
+
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """y_cross and y_d of (M6) at every target."""
         cross = self._mix(batch.cross, batch.cross_slots, batch.only_asked, is_cross=True)

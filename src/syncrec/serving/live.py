@@ -45,6 +45,7 @@ class LiveModel:
         directory = RunDirectory.open(path)
         self.dataset: Dataset = directory.dataset(dataset)
         trained = directory.trained_model(torch.device("cpu"))
+        trained.model.freeze()
         checkpoint = path / (REFIT_NAME if directory.config.training.refit != "none" else "") / BEST_NAME
         self.version = f"{name}@{file_checksum(checkpoint)[:12]}"
         self.trained_at = checkpoint.stat().st_mtime
