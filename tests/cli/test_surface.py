@@ -28,7 +28,7 @@ OPTIONS = {
     "experiment stop": "--reason",
     "experiment report": "--events --by-day --json",
     "experiment offline": "--events --json",
-    "serve": "--store --host --port --workers --keys --items --config --dataset",
+    "serve": "--store --host --port --workers --keys --items --experiment --config --dataset",
     "export-events": "--out --all-kinds",
     "api-key": "--keys --role",
     "demo": "--data --out",

@@ -22,6 +22,9 @@ def serve(
     workers: Annotated[int, Parameter(help="processes")] = 2,
     keys: Annotated[Path | None, Parameter(help="TOML file of API keys; `syncrec api-key` adds one")] = None,
     items: Annotated[Path | None, Parameter(help="CSV or Parquet file of item attributes to filter by")] = None,
+    experiment: Annotated[
+        Path | None, Parameter(help="TOML file of an experiment whose arms answer; see `syncrec experiment`")
+    ] = None,
     config: Annotated[Path | None, Parameter(help="TOML file of limits; keys: docs/serving.md")] = None,
     dataset: Annotated[Path | None, Parameter(help="the dataset, if it was moved")] = None,
 ) -> None:
@@ -41,6 +44,7 @@ def serve(
             dataset=dataset,
             items=items,
             keys=keys,
+            experiment=experiment,
             workers=workers,
             settings=settings,
         )

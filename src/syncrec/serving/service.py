@@ -5,10 +5,10 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from syncrec.errors import ConfigError, StoreError
-from syncrec.serving.arms import ArmChooser
+from syncrec.serving.arms import ArmChooser, Choice
 from syncrec.serving.grouping import GroupingThread
 from syncrec.serving.histories import merged_entries
 from syncrec.serving.live import Known, LiveModel
@@ -124,7 +124,7 @@ class Service:
 
     async def history(self, user: str, limit: int) -> HistoryAnswer:
         """The last `limit` events of a user, those of the dataset of the user's arm and of the store."""
-        live = self.models.get(self._chooser.choose(user))
+        live = self.models.get(self._chooser.choose(user).run)
         stored = (await asyncio.to_thread(self.store.histories, [user], limit))[0]
         entries = [HistoryEntry(*entry) for entry in merged_entries(live.index, live.dataset, user, stored, limit)]
         return HistoryAnswer(user, bool(entries), entries)
@@ -143,11 +143,11 @@ class Service:
             self._check_limit(name, len(listed), settings.max_listed)
         if request.user is None and request.history is None:
             raise ConfigError("give user, or history ([] for none), or both")
-        arm = self._chooser.choose(request.user) if request.run is None else None
-        live = self.models.get(arm or request.run or "")
-        question = _question(request)
+        choice = self._chooser.choose(request.user) if request.run is None else Choice(request.run)
+        live = self.models.get(choice.run)
+        question = _question(request, choice.answer or request.answer)
         live.check(question)
-        return _Asked(question, live, arm)
+        return _Asked(question, live, choice.arm)
 
     def _check_limit(self, name: str, value: int, limit: int) -> None:
         if value > limit:
@@ -166,7 +166,7 @@ class Service:
             message.item,
             when,
             message.request_id,
-            message.arm,
+            message.arm or self._chooser.choose(message.user).arm,
             message.position,
             message.propensity,
         )
@@ -214,14 +214,14 @@ def _values(filters: Mapping[str, list[str] | Range]) -> list[tuple[str, list[st
     return [(f"filters.{name}", wanted) for name, wanted in filters.items() if isinstance(wanted, list)]
 
 
-def _question(request: RecommendationsRequest) -> Question:
+def _question(request: RecommendationsRequest, answer: Literal["cross", "single", "fused"]) -> Question:
     history = request.history
     return Question(
         request.domain,
         request.k,
         request.user,
         None if history is None else tuple(Past(past.domain, past.item, past.timestamp) for past in history),
-        request.answer,
+        answer,
         request.exclude_seen,
         None if request.allow is None else frozenset(request.allow),
         frozenset(request.deny),

@@ -45,6 +45,7 @@ class ServeOptions(BaseModel):
     dataset: Path | None = None
     items: Path | None = None
     keys: Path | None = None
+    experiment: Path | None = None
     workers: int = 1
     settings: ServiceSettings = ServiceSettings()
 

@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from syncrec.pipeline import open_run
+from syncrec.serving.arms import Choice
 from syncrec.serving.http.app import create_app
 
 CLICK = {"kind": "click", "user": "zoe", "domain": "films", "item": "f3", "timestamp": 100_000}
@@ -125,7 +126,8 @@ def test_a_certain_run_can_be_asked(client):
 def test_arms_come_from_the_chooser(options):
     class ByLetter:
         def choose(self, user_id):
-            return "other" if user_id and user_id > "m" else "run"
+            name = "other" if user_id and user_id > "m" else "run"
+            return Choice(name, arm=name)
 
     with TestClient(create_app(options, ByLetter())) as client:
         assert [ask(client, user=user)["arm"] for user in ("anna", "zoe")] == ["run", "other"]

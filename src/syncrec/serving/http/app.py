@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from syncrec.serving.arms import ArmChooser, OneArm
+from syncrec.serving.arms import ArmChooser, ExperimentArms, OneArm
 from syncrec.serving.http.gate import Gate
 from syncrec.serving.http.keys import KeyRing
 from syncrec.serving.http.logs import log, set_up_logs
@@ -61,7 +61,7 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
 
     Args:
         options: what to serve, and how.
-        chooser: puts users into arms, which are runs; None: everybody gets the first run.
+        chooser: says who answers whom; None: the options' experiment, or without one the first run for everybody.
 
     Raises:
         SyncrecError: a run, the store, the item table or the keys cannot be used.
@@ -69,7 +69,7 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
     torch.set_num_threads(1)  # several workers share the cores
     keys = None if options.keys is None else KeyRing.load(options.keys)
     models, metrics = open_registry(options), Metrics()
-    chooser = chooser or OneArm(next(iter(options.runs)))
+    chooser = chooser or _chooser(options)
     service = Service(models, EventStore(options.store), chooser, options.settings, metrics)
     gate = Gate(options.settings, keys, metrics, options.workers)
     routes = Routes(service, metrics, Page(service), options.state, keys is not None)
@@ -85,6 +85,12 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
         exception_handlers={HTTPException: _no_route},
         lifespan=lambda _: _lifespan(service),
     )
+
+
+def _chooser(options: ServeOptions) -> ArmChooser:
+    if options.experiment is None:
+        return OneArm(next(iter(options.runs)))
+    return ExperimentArms(options.experiment, options.runs)
 
 
 @contextlib.asynccontextmanager

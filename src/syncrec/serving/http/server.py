@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from syncrec.errors import ConfigError
+from syncrec.serving.arms import ExperimentArms
 from syncrec.serving.http.app import OPTIONS_VARIABLE, open_registry
 from syncrec.serving.http.keys import KeyRing
 from syncrec.serving.http.logs import set_up_logs
@@ -80,3 +81,5 @@ def _check(options: ServeOptions) -> None:
         KeyRing.load(options.keys)
     EventStore(options.store).close()
     open_registry(options)
+    if options.experiment is not None:
+        ExperimentArms(options.experiment, options.runs)
