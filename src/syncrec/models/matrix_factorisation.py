@@ -39,7 +39,7 @@ class FactorSettings:
     learning_rate: float = 0.005
     regularisation: float = 0.02  # times the squared length of a triple's vectors, beside its loss in nats
     batch_size: int = 4096
-    epochs: int = 48  # at most
+    epochs: int = 80  # at most
     validate_every: int = 4  # epochs
     patience: int = 12  # epochs without a better validation metric before stopping
 
