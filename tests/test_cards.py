@@ -1,6 +1,8 @@
 """A card is there when training has ended, and knows every evaluation after that."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,9 @@ def test_a_run_without_a_card_gets_none_by_evaluation(run):
     (run.path / "card.md").unlink()
     run.evaluate()
     assert not (run.path / "card.json").exists()
+
+
+def test_training_and_its_card_load_no_polars():
+    code = "import sys, syncrec.pipeline, syncrec.cards; print('polars' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

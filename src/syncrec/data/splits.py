@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec.config import PrepareConfig
-from syncrec.data.timestamps import time_in_milliseconds
 from syncrec.errors import ConfigError, DataError
 
 __all__ = ["Cuts", "check_split_settings", "leave_one_out", "split_events", "temporal"]
@@ -42,7 +41,7 @@ def check_split_settings(settings: PrepareConfig, report: Callable[[str], None])
         if value is None:
             raise ConfigError(f"split = temporal needs {name}: a date, epoch seconds or a fraction of the events")
         if _fraction(value) is None:
-            time_in_milliseconds(value, name)
+            _milliseconds(value, name)
 
 
 def split_events(offsets: _Offsets, times: npt.NDArray[np.int64], settings: PrepareConfig) -> Cuts:
@@ -115,9 +114,15 @@ def _count_before(offsets: _Offsets, times: npt.NDArray[np.int64], limit: int) -
 def _boundary(value: str, times: npt.NDArray[np.int64], setting: str) -> int:
     fraction = _fraction(value)
     if fraction is None:
-        return time_in_milliseconds(value, setting)
+        return _milliseconds(value, setting)
     place = int(fraction * len(times))
     return int(np.partition(times, place)[place])
+
+
+def _milliseconds(value: str, setting: str) -> int:
+    from syncrec.data.timestamps import time_in_milliseconds  # polars, which nobody needs who only reads `Cuts`
+
+    return time_in_milliseconds(value, setting)
 
 
 def _fraction(value: str) -> float | None:
