@@ -65,7 +65,12 @@ def test_items_keep_their_rows_whatever_their_number_and_new_ones_are_fresh(plac
 
 
 def test_it_is_better_from_the_start_than_a_fresh_one(place):
-    train(place / "old", place / "longer", settings=[*TINY, "training.epochs=12"], show_progress=False)
+    train(
+        place / "old",
+        place / "longer",
+        settings=[*TINY, "training.epochs=20", "training.learning_rate=1e-2"],
+        show_progress=False,
+    )
     values = []
     for name, warm in [("fresh", None), ("warm", place / "longer")]:
         train(place / "new", place / name, settings=SETTINGS, warm_start=warm, show_progress=False)
