@@ -20,7 +20,7 @@ __all__ = ["serve", "state_folder"]
 
 _KEEP_ALIVE_S = 30
 _BACKLOG = 1024
-_WORKER_SILENCE_S = 60
+_WORKER_SILENCE_S = 15  # a worker that is silent for so long is replaced
 
 
 @contextlib.contextmanager
