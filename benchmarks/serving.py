@@ -212,7 +212,11 @@ def main() -> None:
             rows += measure_workers(run, store, workers, options.seconds, free_port())
             print(to_markdown(rows[-6:]), flush=True)
     facts = "\n".join(f"- {key}: {value}" for key, value in machine().items() if key != "threads")
-    about = "`python benchmarks/serving.py`, whose first lines say how it is measured."
+    about = (
+        "`python benchmarks/serving.py`, whose first lines say how it is measured. Where `load_before` is above the "
+        "number of cores, other work took most of them: then latencies and rates tell little, and CPU time an answer "
+        "tells more."
+    )
     options.out.write_text("\n\n".join(["# The service under load", about, facts, to_markdown(rows)]) + "\n")
 
 

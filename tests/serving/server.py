@@ -22,6 +22,8 @@ _forks.set_forkserver_preload(["syncrec.pipeline", "syncrec.serving.http.server"
 def _serve(arguments, log, limit_bytes):
     """What the process does: the command `syncrec`, as `entry_point` runs it."""
     os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0)  # handed on to workers, which the one of multiprocessing cannot be
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     if limit_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
@@ -49,14 +51,15 @@ class Server:
     def start(self):
         self.process = _forks.Process(target=_serve, args=(self._arguments, str(self._log), self._limit))
         self.process.start()
-        for _ in range(1200):
+        end = time.monotonic() + 150
+        while time.monotonic() < end:
             assert self.process.is_alive(), self._log.read_text()
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
-        raise AssertionError("the service does not get ready")
+        raise AssertionError(f"the service does not get ready: {self._log.read_text()}")
 
     def kill(self):
         """Kill every process of it at once."""

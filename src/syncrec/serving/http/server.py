@@ -22,7 +22,7 @@ __all__ = ["serve", "state_folder"]
 _METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _KEEP_ALIVE_S = 30
 _BACKLOG = 1024
-_WORKER_SILENCE_S = 60
+_WORKER_SILENCE_S = 15  # a worker that is silent for so long is replaced
 
 
 @contextlib.contextmanager
