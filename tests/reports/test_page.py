@@ -104,6 +104,25 @@ class TestContent:
             assert row["sentence"].startswith(row["domain"])
         assert len(re.findall(r"<span data-domain=", text)) == 3
 
+    def test_who_helps_and_harms_is_said_of_the_answer_that_the_verdict_is_about(self, content_and_page):
+        content = json.loads(json.dumps(content_and_page[0]))
+        for answer, verdict in (("cross", "harms"), ("fused", "neutral")):
+            for cell in content["transfer"]["answers"][answer]:
+                cell["verdict"] = verdict
+        of_cross, _, rest = render_page(content).partition("The numbers, and the other comparisons")
+        assert rest
+        assert "Harmed by" not in of_cross
+        for cell in content["transfer"]["answers"]["fused"]:
+            cell["verdict"] = "helps"
+        assert render_page(content).count("Helped by") == 3
+
+    def test_a_domain_in_which_the_cross_answer_loses_is_named_at_once(self, content_and_page):
+        content = json.loads(json.dumps(content_and_page[0]))
+        content["verdicts"][1]["domains"][2]["verdict"] = "loses"
+        top = render_page(content).partition("The numbers, and the other comparisons")[0]
+        assert "cross answer against the model&#39;s own single-domain answer: " in top
+        assert "Worse: <bdi>" in top
+
     def test_counts_are_those_of_the_dataset(self, hostile_run, cells):
         (rows,) = (rows for attrs, rows in cells.tables if rows[0][:2] == ["domain", "events"])
         counts = hostile_run.dataset.manifest["counts"]

@@ -162,7 +162,7 @@ class Dataset:
         """
         index = self.users.find(name)
         if index is None:
-            remedy = "for a user who is not in the dataset give --history"
+            remedy = "`syncrec recommend --history` takes a user who is not in the dataset"
             raise UnknownUserError("user", name, self.users.nearest(name), remedy)
         return index
 

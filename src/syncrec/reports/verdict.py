@@ -162,14 +162,21 @@ def verdict_sentence(domain: str, difference: Difference, metric: str = "ndcg@10
     if difference.verdict == "neutral":
         return f"{domain} shows no clear change: {name} {_change(relative)}."
     low, high = sorted((abs(relative.low), abs(relative.high)))
-    interval = f"95 % interval {per_cent(low, unit=False)} to {per_cent(high)}"
+    interval = f"95 % interval {_span(low, high)}"
     link = _LINKS[difference.verdict == "gains", cause == _JOINT]
     return f"{domain} {difference.verdict} {per_cent(abs(relative.estimate))} {name} {link} {cause}, {interval}."
 
 
 def _change(relative: Interval) -> str:
-    low, high = (per_cent(end, signed=True, unit=unit) for end, unit in ((relative.low, False), (relative.high, True)))
-    return f"{per_cent(relative.estimate, signed=True)}, 95 % interval {low} to {high}"
+    span = _span(relative.low, relative.high, signed=True)
+    return f"{per_cent(relative.estimate, signed=True)}, 95 % interval {span}"
+
+
+def _span(low: float, high: float, *, signed: bool = False) -> str:
+    """`3.0 to 9.4 %`; the upper end is open where some resamples of the baseline hold nothing but 0."""
+    if not math.isfinite(high):
+        return f"from {per_cent(low, signed=signed)} up"
+    return f"{per_cent(low, signed=signed, unit=False)} to {per_cent(high, signed=signed)}"
 
 
 def per_cent(share: float, *, signed: bool = False, unit: bool = True) -> str:
