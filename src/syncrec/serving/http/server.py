@@ -18,6 +18,7 @@ from syncrec.serving.store.events import EventStore
 
 __all__ = ["serve", "state_folder"]
 
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _KEEP_ALIVE_S = 30
 _BACKLOG = 1024
 _WORKER_SILENCE_S = 15  # a worker that is silent for so long is replaced
@@ -30,8 +31,11 @@ def state_folder(workers: int) -> Iterator[Path]:
         if workers > 1:
             metrics = Path(name) / "metrics"
             metrics.mkdir()
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-        yield Path(name)
+            os.environ[_METRICS_VARIABLE] = str(metrics)
+        try:
+            yield Path(name)
+        finally:
+            os.environ.pop(_METRICS_VARIABLE, None)
 
 
 def serve(options: ServeOptions, host: str, port: int) -> None:
