@@ -1,5 +1,6 @@
 """The commands of the service: what is wrong is told in one line before anything is listened on."""
 
+import os
 import socket
 
 import pytest
@@ -44,6 +45,7 @@ def test_what_cannot_be_served_is_one_line(refused, copy, monkeypatch, options, 
     code, line = refused("serve", *options)
     assert code in (1, 2)
     assert message in line
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 
 
 def test_a_port_that_is_taken_is_one_line(refused, copy, monkeypatch):
