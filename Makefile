@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 install: $(STAMP) ## create .venv and install everything
 
-demo: $(STAMP) ## prepare, train, evaluate and recommend on a real log (under 6 minutes)
+demo: $(STAMP) ## prepare, train, evaluate and recommend on a real log (minutes)
 	@$(BIN)/syncrec demo
 
 test: check ## what CI runs: format, lint, types and tests
