@@ -136,7 +136,7 @@ def test_a_true_lift_of_21_4_percent_is_found_over_http(experiment, place, tmp_p
     _, report = rehearse(experiment, place, tmp_path, num_users=4000, num_days=4)
     (comparison,) = report["overall"]
     assert comparison["lift"]["low"] <= LIFT - 1 <= comparison["lift"]["high"]
-    assert comparison["verdict"] == "better"
+    assert comparison["verdict"] == "gains"
 
 
 def overall(report):
