@@ -77,7 +77,7 @@ class RunDirectory:
             "dataset": os.path.relpath(dataset.path.resolve(), path.resolve()),
             "dataset_checksum": dataset.checksum,
             "domains": list(dataset.domains),
-            "item_offsets": list(Catalogue.of(dataset).offsets),
+            "item_offsets": [int(offset) for offset in dataset.item_offsets],
             "versions": library_versions(),
             **({} if warm_start is None else {"warm_start": os.path.relpath(warm_start.resolve(), path.resolve())}),
         }

@@ -76,11 +76,8 @@ class Experiment:
 
     def last_record(self, dataset: str, label: str, seed: int) -> dict[str, Any]:
         """What the log of a run says of the last epoch that was trained; nothing if it has none."""
-        from syncrec.runs import RunDirectory
-
-        logs = RunDirectory.open(self._run_path(Cell(dataset, label, seed))).logs()
-        lines = logs[-1].read_text(encoding="utf-8").splitlines() if logs else []
-        return dict(json.loads(lines[-1])) if lines else {}
+        records = self._records(dataset, label, seed)
+        return records[-1] if records else {}
 
     def num_parameters(self, dataset: str, label: str) -> int | None:
         """Numbers that the model learns; None for a model that is no run, or without a run so far."""
@@ -222,12 +219,16 @@ class Experiment:
 
     def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
         for seed in self.plan.seeds:
-            from syncrec.runs import RunDirectory
+            if self._run_path(Cell(dataset, label, seed)).exists():
+                yield self._records(dataset, label, seed)
 
-            path = self._run_path(Cell(dataset, label, seed))
-            if path.exists():
-                logs = RunDirectory.open(path).logs()
-                yield [json.loads(line) for log in logs for line in log.read_text(encoding="utf-8").splitlines()]
+    def _records(self, dataset: str, label: str, seed: int) -> list[dict[str, Any]]:
+        """What the logs of a run say of every epoch, the second fit's after the first's."""
+        from syncrec.runs import RunDirectory
+        from syncrec.training.tracking import read_log
+
+        logs = RunDirectory.open(self._run_path(Cell(dataset, label, seed))).logs()
+        return [record for log in logs for record in read_log(log)]
 
 
 def _evaluate_memory(model: str, dataset: Dataset, protocol: str) -> EvaluationResult:

@@ -1,5 +1,6 @@
 """Which run answers whom: everybody the same one, or users as an experiment shares them out."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,10 +71,8 @@ class ExperimentArms:
     def _current(self) -> Experiment:
         if time.monotonic() - self._looked > _LOOK_EVERY_S:
             self._looked = time.monotonic()
-            try:
+            with contextlib.suppress(SyncrecError):
                 self._experiment = load_experiment(self._path)
-            except SyncrecError:
-                return self._experiment
         return self._experiment
 
     def _choice(self, arm: str, runs: Mapping[str, Path]) -> Choice:
