@@ -19,6 +19,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "PrepareConfig",
+    "Section",
     "TrainingConfig",
     "TransferConfig",
     "config_keys",
@@ -32,11 +33,13 @@ _ROWS_FROM = 100_000
 _PRESETS = Path(__file__).with_name("presets")
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Settings that are frozen and take no unknown key: the base of every kind of settings."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
-class PrepareConfig(_Section):
+class PrepareConfig(Section):
     """How a raw log becomes a dataset."""
 
     min_user_interactions: int = Field(5, ge=1, description="drop users with fewer events (iterated, k-core)")
@@ -62,7 +65,7 @@ class PrepareConfig(_Section):
     seed: int = Field(0, ge=0, description="seed of `ties = shuffle`")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The network. Letters as in model.md: K = num_experts, j = num_cross_experts, T = max_length."""
 
     name: str = Field("syncrec", description="a registered model; `syncrec models` lists them")
@@ -97,7 +100,7 @@ class ModelConfig(_Section):
         return self
 
 
-class LossConfig(_Section):
+class LossConfig(Section):
     """The next-item loss, always against items of the target's own domain."""
 
     kind: Literal["full", "sampled", "bce", "gbce"] = Field(
@@ -118,7 +121,7 @@ class LossConfig(_Section):
     )
 
 
-class TransferConfig(_Section):
+class TransferConfig(Section):
     """Loss correction by the negative transfer gap, LC-NTG (M8)-(M10); of `cgrec` by contributions of domains."""
 
     correction: bool = Field(True, description="weigh the cross losses of the domains (M10); off: weight 1 each")
@@ -127,7 +130,7 @@ class TransferConfig(_Section):
     temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10), or negative transfer")
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The loop."""
 
     epochs: int = Field(40, ge=1, description="passes over the training data at most")
@@ -160,7 +163,7 @@ class TrainingConfig(_Section):
     checkpoint_every_steps: int = Field(0, ge=0, description="steps between checkpoints inside an epoch; 0: none")
 
 
-class Config(_Section):
+class Config(Section):
     """All settings of a training run."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from syncrec.config import parse_settings, read_toml
+from syncrec.config import Section, parse_settings, read_toml
 from syncrec.stats import mixture_scale
 
 __all__ = ["Arm", "Definition", "Guardrail", "GuardrailMetric", "load_definition"]
@@ -20,11 +20,7 @@ GuardrailMetric = Literal["ctr", "empty_answers", "latency_ms"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-class Arm(_Part):
+class Arm(Section):
     """Who answers the users of one arm."""
 
     share: float = Field(gt=0, le=1, description="of the users in the experiment; shares of all arms sum to 1")
@@ -32,7 +28,7 @@ class Arm(_Part):
     answer: Literal["cross", "single", "fused"] | None = Field(None, description="of the model; none: the default")
 
 
-class Guardrail(_Part):
+class Guardrail(Section):
     """Something that must not get worse, whatever the primary metric does."""
 
     metric: GuardrailMetric = Field(description="click-through rate, share of empty answers, mean latency")
@@ -49,7 +45,7 @@ class Guardrail(_Part):
         return self
 
 
-class Definition(_Part):
+class Definition(Section):
     """A whole experiment; the first arm is the control unless `control` names another."""
 
     name: str = Field(pattern=_NAME, description="letters, digits, dot, dash and underscore")

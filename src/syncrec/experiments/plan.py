@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from syncrec.config import Config, PrepareConfig, config_keys, load_config, parse_settings, read_toml
+from syncrec.config import Config, PrepareConfig, Section, config_keys, load_config, parse_settings, read_toml
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.evaluation.metrics import check_metric
 from syncrec.evaluation.protocols import find_protocol
@@ -21,11 +21,7 @@ MEMORY_MODELS = ("popularity", "item-knn", "bpr-mf")
 Value = bool | int | float | str
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-class DatasetEntry(_Part):
+class DatasetEntry(Section):
     """A prepared dataset, or a raw log and how to prepare it."""
 
     dataset: Path | None = Field(None, description="a prepared dataset")
@@ -39,7 +35,7 @@ class DatasetEntry(_Part):
         return self
 
 
-class ModelEntry(_Part):
+class ModelEntry(Section):
     """A row of the grid: a registered model (or one of `MEMORY_MODELS`) and the settings that are its own."""
 
     name: str = Field("", description="the registered model; by default the row's own label")
@@ -48,7 +44,7 @@ class ModelEntry(_Part):
     like: str | None = Field(None, description="take what tuning chose for this row instead, as an ablation does")
 
 
-class Range(_Part):
+class Range(Section):
     """An interval that tuning draws from, on a logarithmic scale if asked for."""
 
     low: float
@@ -62,7 +58,7 @@ class Range(_Part):
         return self
 
 
-class Tuning(_Part):
+class Tuning(Section):
     """The same budget for every model: `trials` runs of `epochs` epochs, chosen on validation data alone."""
 
     trials: int = Field(0, ge=0, description="runs for each dataset and model; 0 turns tuning off")
@@ -73,7 +69,7 @@ class Tuning(_Part):
     )
 
 
-class Plan(_Part):
+class Plan(Section):
     """A whole experiment. Paths are relative to the plan's file."""
 
     datasets: dict[str, DatasetEntry] = Field(min_length=1)
