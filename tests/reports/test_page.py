@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from jobs import HOSTILE_DOMAINS
+import syncrec
+from jobs import HOSTILE_DOMAINS, TINY, real_log
 from syncrec.reports.html.page import render_page
 from syncrec.transfer_report import ReportOptions, write_report
 
@@ -169,16 +171,14 @@ def browser():
         opened.close()
 
 
-@pytest.mark.parametrize("width", [375, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser_it_fits_and_says_no_error(browser, content_and_page, width, scheme):
+def open_and_check(browser, page, width, scheme):
     tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     faults = []
     tab.on("console", lambda message: faults.append(message.text))
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("dialog", lambda dialog: faults.append(dialog.message))
     tab.on("request", lambda request: faults.append(request.url) if not request.url.startswith("file:") else None)
-    tab.goto(content_and_page[1].as_uri())
+    tab.goto(page.as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     assert [url for url in faults if not url.startswith("data:,")] == []
     assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -187,3 +187,25 @@ def test_in_a_browser_it_fits_and_says_no_error(browser, content_and_page, width
     background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
     tab.close()
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser_it_fits_and_says_no_error(browser, content_and_page, width, scheme):
+    open_and_check(browser, content_and_page[1], width, scheme)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_page_of_a_run_on_a_real_log_of_four_domains(browser, tmp_path):
+    dataset = syncrec.prepare(real_log("amazon_four_domains.csv.gz"), out=tmp_path / "data")
+    short = [*TINY, "training.epochs=1", "loss.kind=sampled", "training.batch_size=128"]
+    run = syncrec.train(dataset, tmp_path / "run", settings=short, show_progress=False)
+    run.evaluate()
+    before = time.process_time()
+    content = write_report([run], tmp_path / "report.html", ReportOptions())
+    assert time.process_time() - before < 60  # 9,624 users
+    assert (tmp_path / "report.html").stat().st_size < 5 << 20
+    assert [row["domain"] for row in content["verdicts"][0]["domains"]] == list(dataset.domains)
+    for width, scheme in ((375, "dark"), (1280, "light")):
+        open_and_check(browser, tmp_path / "report.html", width, scheme)
