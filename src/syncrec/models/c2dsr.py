@@ -95,7 +95,8 @@ class C2DSR(SequentialModel):
         initialise_linear(self)
 
     def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
-        """Take both graphs of items."""
+        """Take both graphs of items besides."""
+        super().observe(dataset, ends)
         graphs: dict[ViewName, GraphConvolution] = {"cross": self.cross_graph, "single": self.single_graph}
         for view, graph in graphs.items():
             found = preceding_items(dataset, ends, view, _NUM_NEIGHBOURS)

@@ -13,6 +13,7 @@ from syncrec.config import ModelConfig
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import NUM_PERIODS, Catalogue, ViewName
 from syncrec.models.batch import TensorBatch
+from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 
@@ -97,15 +98,18 @@ class SequentialModel(nn.Module, ABC):
         return TrainingOutput(self._encode(batch), {})
 
     def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
-        """Take what the model is made from, beside its weights, out of the events it will be trained on.
+        """Take what the model begins from, beside random weights, out of the events it will be trained on.
 
-        Called once before the first step. What it takes must be buffers whose shapes follow from the catalogue and
-        the configuration, so that it is saved and loaded with the weights. By default nothing is taken.
+        Called once before the first step. Here it is the first values of the item table (`model.item_start`), for a
+        model of the single view of each domain by itself. What a subclass takes besides must be buffers whose shapes
+        follow from the catalogue and the configuration, so that it is saved and loaded with the weights.
 
         Args:
             dataset: whose events are read.
             ends: event index where each user's training events end, int64 [U].
         """
+        if self.config.item_start == "co-occurrence":
+            begin_from_co_occurrence(self.embedding.items.weight, dataset, ends, by_domain="cross" not in self.views)
 
     def freeze(self) -> None:
         """Weights will not change any more: a model that can answer faster then may prepare for it."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.data.packing import ViewName
 
-__all__ = ["DECAY", "NUM_NEIGHBOURS", "ItemNeighbours", "NeighbourScorer"]
+__all__ = ["DECAY", "NUM_NEIGHBOURS", "ItemNeighbours", "NeighbourScorer", "user_items"]
 
 # A bound for the memory, not a setting of the model: a smaller one makes scores 0 that are not, and so ties. On the
 # validation data of two pairs of Amazon domains 1,000 ranks as no bound does; 100 (Hidasi et al., ICLR 2016) does not.
@@ -50,7 +50,7 @@ class ItemNeighbours:
     def __init__(self, dataset: Dataset, num_neighbours: int = NUM_NEIGHBOURS) -> None:
         from scipy import sparse
 
-        items_of = _training_items(dataset)
+        items_of = user_items(dataset, np.asarray(dataset.train_end))
         users_of = items_of.T.tocsr()
         ranges = map(dataset.item_range, range(dataset.num_domains))
         parts = [_nearest(users_of, items_of, *item_range, num_neighbours) for item_range in ranges]
@@ -107,11 +107,11 @@ def _ranges(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     return rows, np.arange(len(rows)) + (starts - np.cumsum(lengths) + lengths)[rows]
 
 
-def _training_items(dataset: Dataset) -> Matrix:
-    """Which items each user had in training, ones in a sparse float64 [U, I]."""
+def user_items(dataset: Dataset, ends: Ints) -> Matrix:
+    """Which items each user had before `ends`, event indices [U]: ones in a sparse float64 [U, I]."""
     from scipy import sparse
 
-    users, events = _ranges(np.asarray(dataset.user_offsets[:-1]), np.asarray(dataset.train_end))
+    users, events = _ranges(np.asarray(dataset.user_offsets[:-1]), ends)
     shape = (dataset.num_users, dataset.num_items)
     items_of = sparse.csr_array((np.ones(len(users)), (users, dataset.items[events])), shape=shape)
     items_of.data[:] = 1.0
