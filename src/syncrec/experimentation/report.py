@@ -14,9 +14,9 @@ from syncrec.experimentation.guardrails import GuardrailResult, check_guardrail
 from syncrec.experimentation.impressions import Observed, observe
 from syncrec.experimentation.lifecycle import Experiment
 from syncrec.experimentation.measures import Measure, measure
-from syncrec.stats import Estimate, Interval, sample_ratio_p_value
+from syncrec.stats import Estimate, Interval, RatioSums, sample_ratio_p_value
 
-__all__ = ["ArmCounts", "Report", "SampleRatio", "json_content", "report_experiment"]
+__all__ = ["ArmCounts", "ArmDay", "Report", "SampleRatio", "json_content", "report_experiment"]
 
 _MISMATCH_BELOW = 0.001
 _MISPLACED_SHARE = 0.01
@@ -31,6 +31,15 @@ class ArmCounts:
     users: int
     impressions: int
     clicks: int
+    ctr: Interval
+
+
+@dataclass(frozen=True)
+class ArmDay:
+    """The click-through rate of an arm in all domains up to the end of a day (from 1); all intervals hold together."""
+
+    arm: str
+    day: int
     ctr: Interval
 
 
@@ -61,6 +70,7 @@ class Report:
     num_days: int
     definition: Definition
     counts: list[ArmCounts]
+    days: list[ArmDay]
     overall: list[ArmComparison]
     by_domain: list[ArmComparison]
     guardrails: list[GuardrailResult]
@@ -106,6 +116,7 @@ def report_experiment(experiment: Experiment, events: pl.DataFrame) -> Report:
         observed.num_days,
         definition,
         [_counts(definition, clicks, arm, domain) for domain in (None, *clicks.domains) for arm in definition.arms],
+        [day for arm in definition.arms for day in _days(definition, clicks, arm, observed.num_days)],
         _trusted(compare_arms(definition, clicks, [None]), ratio),
         _trusted(compare_arms(definition, clicks, clicks.domains), ratio),
         _guardrails(definition, observed, clicks),
@@ -118,10 +129,18 @@ def report_experiment(experiment: Experiment, events: pl.DataFrame) -> Report:
 
 def _counts(definition: Definition, clicks: Measure, arm: str, domain: str | None) -> ArmCounts:
     sums = clicks.sums(arm, domain)
+    return ArmCounts(arm, domain, int(sums.num_units), int(sums.x), int(sums.y), _rate(definition, sums))
+
+
+def _days(definition: Definition, clicks: Measure, arm: str, num_days: int) -> list[ArmDay]:
+    by_day = clicks.sums_by_day(arm, num_days)
+    return [ArmDay(arm, day, _rate(definition, sums)) for day, sums in enumerate(by_day, start=1)]
+
+
+def _rate(definition: Definition, sums: RatioSums) -> Interval:
     error = sums.variance**0.5
     ctr = interval_of(Estimate(sums.rate, error), definition.lift_scale * float(sums.rate), definition.confidence)
-    within = Interval(ctr.estimate, max(0.0, ctr.low), min(1.0, ctr.high))
-    return ArmCounts(arm, domain, int(sums.num_units), int(sums.x), int(sums.y), within)
+    return Interval(ctr.estimate, max(0.0, ctr.low), min(1.0, ctr.high))
 
 
 def _guardrails(definition: Definition, observed: Observed, clicks: Measure) -> list[GuardrailResult]:

@@ -25,6 +25,7 @@ from syncrec.serving.http.problems import HttpError, problem_response
 from syncrec.serving.http.routes import Routes
 from syncrec.serving.item_table import ItemTable
 from syncrec.serving.live import LiveModel
+from syncrec.serving.live_experiment import LiveExperiment
 from syncrec.serving.registry import ModelRegistry
 from syncrec.serving.service import Service
 from syncrec.serving.settings import ServeOptions
@@ -70,9 +71,11 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
     keys = None if options.keys is None else KeyRing.load(options.keys)
     models, metrics = open_registry(options), Metrics()
     chooser = chooser or _chooser(options)
-    service = Service(models, EventStore(options.store), chooser, options.settings, metrics)
+    store = EventStore(options.store)
+    service = Service(models, store, chooser, options.settings, metrics)
+    experiment = None if options.experiment is None else LiveExperiment(options.experiment, store)
     gate = Gate(options.settings, keys, metrics, options.workers)
-    routes = Routes(service, metrics, Page(service), options.state, keys is not None)
+    routes = Routes(service, metrics, Page(service, metrics, experiment), options.state, keys is not None)
     origins = list(options.settings.cors_origins)
     return Starlette(
         routes=[

@@ -80,6 +80,20 @@ class Metrics:
         self._model.observe(seconds)
         self._groups.observe(num_questions)
 
+    def latency(self, route: str, quantile: float) -> tuple[int, float]:
+        """How many requests of `route` this process answered, and a bound that a share `quantile` of them kept (s).
+
+        The bound is that of a bucket, so the true one is at most as high; infinite above the last, 0 without requests.
+        """
+        counts = dict.fromkeys((*map(str, map(float, _SECONDS)), "+Inf"), 0.0)
+        for metric in self._requests.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_bucket") and sample.labels["route"] == route:
+                    counts[sample.labels["le"]] += sample.value
+        total = counts["+Inf"]
+        enough = (float(bound) for bound, count in counts.items() if count >= quantile * total)
+        return int(total), next(enough) if total else 0.0
+
     def text(self, service: Service) -> bytes:
         """All of it, in Prometheus' format."""
         for live in service.models.all():

@@ -1,9 +1,11 @@
 """The page for people: answers of every run side by side; it works without a network and without scripts."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.resources import files
 from typing import Any
@@ -12,8 +14,12 @@ import jinja2
 from starlette.responses import Response
 
 from syncrec.errors import ConfigError, SyncrecError
+from syncrec.experimentation.tables import alarms, notes, report_tables
+from syncrec.serving.http.chart import HEIGHT, WIDTH, ctr_chart
 from syncrec.serving.http.gate import Call
+from syncrec.serving.http.metrics import Metrics
 from syncrec.serving.live import LiveModel
+from syncrec.serving.live_experiment import ExperimentView, LiveExperiment
 from syncrec.serving.messages import HistoryEntry, PastItem, RecommendationsRequest
 from syncrec.serving.service import Service
 
@@ -22,6 +28,7 @@ __all__ = ["Page"]
 _NUM_ITEMS = 10
 _MOST_EVENTS = 200
 _MOST_LETTERS = 10_000
+_ANSWERS = "/v1/recommendations"
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Page:
     """Rendered from one template; everything that comes from outside is escaped."""
 
     service: Service
+    metrics: Metrics
+    experiment: LiveExperiment | None = None
 
     @cached_property
     def _template(self) -> jinja2.Template:
@@ -50,6 +59,7 @@ class Page:
                 tables = await self._tables(user, past, exclude_seen, call.request_id)
         except SyncrecError as fault:
             error = str(fault)
+        experiment = None if self.experiment is None else await asyncio.to_thread(self.experiment.view)
         nonce = secrets.token_urlsafe(16)
         text = self._template.render(
             runs=[_facts(live) for live in self.service.models.all()],
@@ -59,6 +69,8 @@ class Page:
             events=events[-_MOST_EVENTS:],
             tables=tables,
             error=error,
+            experiment=experiment and _of_experiment(experiment),
+            latencies=[self.metrics.latency(_ANSWERS, quantile) for quantile in (0.5, 0.99)],
             ms=(time.perf_counter() - begun) * 1000,
             nonce=nonce,
         )
@@ -96,6 +108,22 @@ def _past(text: str) -> list[PastItem]:
     if wrong := [part for part in parts if not all(part.partition(":"))]:
         raise ConfigError(f"a history is domain:item, one a line; got {wrong[0][:60]!r}")
     return [PastItem(domain=part.partition(":")[0], item=part.partition(":")[2]) for part in parts]
+
+
+def _of_experiment(view: ExperimentView) -> dict[str, Any]:
+    report = view.report
+    made = datetime.fromtimestamp(view.made_at, UTC).strftime("%H:%M:%S UTC")
+    facts: dict[str, Any] = {"name": view.name, "state": view.state, "problem": view.problem, "made": made}
+    if report is None:
+        return facts | {"chart": None, "alarms": [], "notes": [], "tables": []}
+    return facts | {
+        "chart": ctr_chart(report.days),
+        "width": WIDTH,
+        "height": HEIGHT,
+        "alarms": list(alarms(report)),
+        "notes": list(notes(report)),
+        "tables": report_tables(report),
+    }
 
 
 def _facts(live: LiveModel) -> dict[str, Any]:

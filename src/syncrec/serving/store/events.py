@@ -126,9 +126,11 @@ class EventStore:
         """
         self._read(select(store_info.c.value), [{}], Result.all)
 
-    def count(self) -> int:
-        """The number of events."""
-        (rows,) = self._read(select(func.count()).select_from(events), [{}], Result.all)
+    def count(self, kinds: Sequence[str] | None = None) -> int:
+        """The number of events of these kinds (None: of all)."""
+        statement = select(func.count()).select_from(events)
+        statement = statement if kinds is None else statement.where(events.c.kind.in_(kinds))
+        (rows,) = self._read(statement, [{}], Result.all)
         return int(rows[0][0])
 
     def _read(self, statement: Any, parameters: Sequence[dict[str, Any]], collect: Any) -> list[Any]:
