@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from syncrec.experimentation.report import ArmDay
 
-__all__ = ["HEIGHT", "WIDTH", "ArmShape", "Chart", "ctr_chart"]
+__all__ = ["HEIGHT", "LEFT", "RIGHT", "WIDTH", "ArmShape", "Chart", "ctr_chart"]
 
-WIDTH = 720
-HEIGHT = 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 28  # margins
+WIDTH = 560
+HEIGHT = 240
+LEFT = 56  # where the lines begin
+RIGHT = 536  # and end
+_TOP, _BOTTOM = 10, 28  # margins
 _NUM_TICKS = 4
 _MOST_LABELS = 8
 
@@ -51,7 +53,7 @@ def ctr_chart(days: Sequence[ArmDay]) -> Chart | None:
     low, high = max(0.0, low - room), high + room
 
     def x(day: int) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * ((day - 1) / (last - 1) if last > 1 else 0.5)
+        return LEFT + (RIGHT - LEFT) * ((day - 1) / (last - 1) if last > 1 else 0.5)
 
     def y(rate: float) -> float:
         inside = min(max(rate, low), high)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from syncrec.errors import ConfigError, SyncrecError
 from syncrec.experimentation.tables import alarms, notes, report_tables
-from syncrec.serving.http.chart import HEIGHT, WIDTH, ctr_chart
+from syncrec.serving.http.chart import HEIGHT, LEFT, RIGHT, WIDTH, ctr_chart
 from syncrec.serving.http.gate import Call
 from syncrec.serving.http.metrics import Metrics
 from syncrec.serving.live import LiveModel
@@ -118,8 +118,7 @@ def _of_experiment(view: ExperimentView) -> dict[str, Any]:
         return facts | {"chart": None, "alarms": [], "notes": [], "tables": []}
     return facts | {
         "chart": ctr_chart(report.days),
-        "width": WIDTH,
-        "height": HEIGHT,
+        "size": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT},
         "alarms": list(alarms(report)),
         "notes": list(notes(report)),
         "tables": report_tables(report),
