@@ -84,6 +84,10 @@ class ModelConfig(Section):
         description="first values of item embeddings: random, or near each other for items that the same users had in "
         "training; not in the paper",
     )
+    item_similarity: bool = Field(
+        True,
+        description="add a decaying mean of the history's item vectors to every answer; not in the paper",
+    )
     time: bool = Field(
         True,
         description="embed the period of each event and the time since the one before it; not in the paper",

@@ -15,7 +15,7 @@ MIXED = 3
 
 
 def build(**model):
-    model = small_model(CATALOGUE, name="abxi", **{"dim": 16, **model})
+    model = small_model(CATALOGUE, name="abxi", **{"dim": 16, "item_similarity": False, **model})
     shake(model)
     return model
 

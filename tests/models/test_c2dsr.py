@@ -28,7 +28,7 @@ T = 6
 
 
 def build(**model):
-    model = small_model(CATALOGUE, name="c2dsr", **model)
+    model = small_model(CATALOGUE, name="c2dsr", **{"item_similarity": False, **model})
     shake(model)
     return model
 

@@ -13,7 +13,7 @@ K = 3
 
 
 def build(**model):
-    model = small_model(CATALOGUE, name="mmoe", num_experts=K, **model)
+    model = small_model(CATALOGUE, name="mmoe", num_experts=K, **{"item_similarity": False, **model})
     shake(model)
     return model
 

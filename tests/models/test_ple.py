@@ -12,7 +12,9 @@ OWNERS = (0, 1, 3)  # domain 2 has a single item
 
 
 def build(**model):
-    model = small_model(CATALOGUE, name="ple", **{"num_experts": 4, "num_cross_experts": 2, **model})
+    model = small_model(
+        CATALOGUE, name="ple", **{"num_experts": 4, "num_cross_experts": 2, "item_similarity": False, **model}
+    )
     shake(model)
     return model
 

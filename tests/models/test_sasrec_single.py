@@ -35,7 +35,7 @@ DOMAINS = range(3)
 
 
 def build(catalogue=CATALOGUE, **model):
-    model = small_model(catalogue, name="sasrec-single", **model)
+    model = small_model(catalogue, name="sasrec-single", **{"item_similarity": False, **model})
     shake(model)
     return model
 
@@ -61,7 +61,7 @@ def outputs(model, histories, domain, times_of=times_of):
 def sasrec_of(model, domain):
     """The model `sasrec` of the catalogue of one domain, with the weights that domain has in the twin."""
     start, stop = CATALOGUE.offsets[domain : domain + 2]
-    twin = small_model(catalogue_of(stop - start), name="sasrec")
+    twin = small_model(catalogue_of(stop - start), name="sasrec", item_similarity=False)
     network = model.networks[str(domain)]
     with torch.no_grad():
         twin.embedding.items.weight[:-2] = model.embedding.items.weight[start:stop]

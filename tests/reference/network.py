@@ -1,4 +1,4 @@
-"""SyNCRec for one history at a time, position by position: model.md (M2)-(M7) written out.
+"""SyNCRec for one history at a time, position by position: model.md (M2)-(M7) written out, and what we add.
 
 Reads the parameters of a real model, so that gradients of both can be compared. No packing, no masks, no grouped
 products, no dropout.
@@ -136,11 +136,32 @@ class ReferenceNetwork:
         out = h + hidden @ towers.outer.weight[task] + towers.outer.bias[task]
         return layer_norm(out, towers.scale[task], towers.shift[task])
 
+    def similarity(self, task, past):
+        """What the items of a sequence of events say by themselves: a mean that decays with the events after each."""
+        part = self.model.similarity
+        if part is None or not past:
+            return torch.zeros(self.model.config.dim)
+        rate = torch.log(1 + torch.exp(part.shift[task]))
+        weights = [torch.exp(-rate * after) for after in reversed(range(len(past)))]
+        vectors = [self.model.embedding.items.weight[item] for item in past]
+        if self.model.config.score == "cosine":
+            vectors = [math.sqrt(len(v)) * v / torch.sqrt(v @ v) for v in vectors]
+        mean = sum(w * v for w, v in zip(weights, vectors, strict=True)) / sum(weights)
+        return part.weight[task, 0] * mean
+
+    def answer(self, task, h, past):
+        """y of (M6) and what the items of `past` say."""
+        return self.tower(task, h) + self.similarity(task, past)
+
+    def own(self, history, domain):
+        """The events of one domain."""
+        return [event for event in history if self.domain_of(event) == domain]
+
     def answers(self, history, domain):
         """(y_cross, y_domain) after the whole `history`."""
-        cross = self.tower(0, self.mixture(self.cross_embeddings(history), 0)[-1])
-        single = self.tower(1 + domain, self.mixture(self.single_embeddings(history, domain), 1 + domain)[-1])
-        return cross, single
+        task, own = 1 + domain, self.own(history, domain)
+        cross = self.answer(0, self.mixture(self.cross_embeddings(history), 0)[-1], history)
+        return cross, self.answer(task, self.mixture(self.single_embeddings(history, domain), task)[-1], own)
 
     def training_answers(self, history):
         """(y_cross, y_domain) for every event of `history` as a target, each from the events before it."""
@@ -151,8 +172,9 @@ class ReferenceNetwork:
             single[domain] = iter(self.mixture(self.single_embeddings(history[:last], domain), 1 + domain))
         answers = []
         for t, target in enumerate(history):
-            domain = self.domain_of(target)
-            answers.append((self.tower(0, cross[t]), self.tower(1 + domain, next(single[domain]))))
+            domain, past = self.domain_of(target), history[:t]
+            own = self.answer(1 + domain, next(single[domain]), self.own(past, domain))
+            answers.append((self.answer(0, cross[t], past), own))
         return answers
 
     def score(self, answer, item):

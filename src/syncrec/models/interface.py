@@ -16,6 +16,7 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
+from syncrec.nn.similarity import ItemSimilarity
 
 __all__ = ["AnswerName", "SequentialModel", "TrainingOutput"]
 
@@ -40,7 +41,7 @@ class SequentialModel(nn.Module, ABC):
     answer_names: tuple[AnswerName, ...]
     is_causal: ClassVar[bool] = True
     """Whether a training batch is answered as it is, each target from the events before it alone; if not, only what
-    `training_questions` makes of it is."""
+    `training_questions` makes of it is, and similarities to the history (`model.item_similarity`) are not added."""
 
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__()
@@ -56,6 +57,10 @@ class SequentialModel(nn.Module, ABC):
             self.dropout,
             self.make_time_embedding(),
         )
+        self.similarity = None
+        if config.item_similarity and self.is_causal:
+            num_tasks = sum(1 if name == "cross" else catalogue.num_domains for name in self.answer_names)
+            self.similarity = ItemSimilarity(num_tasks, config.dropout)
 
     def make_time_embedding(self) -> TimeEmbedding | None:
         """A fresh embedding of times; None if the configuration wants none."""
@@ -79,12 +84,28 @@ class SequentialModel(nn.Module, ABC):
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""
         self._refill_dropout(batch)
-        return self._encode(batch)
+        return self._with_similarity(batch, self._encode(batch))
 
     def encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         """The same, with the model's own losses; `generator`, on the CPU, makes the draws of these."""
         self._refill_dropout(batch)
-        return self._encode_to_train(batch, generator)
+        answers, own_losses = self._encode_to_train(batch, generator)
+        return TrainingOutput(self._with_similarity(batch, answers), own_losses)
+
+    def _with_similarity(self, batch: TensorBatch, answers: dict[AnswerName, Tensor]) -> dict[AnswerName, Tensor]:
+        """The answers, each with what the items of its own view say by themselves (`model.item_similarity`)."""
+        if self.similarity is None:
+            return answers
+        size = 1.0 if self.config.score == "dot" else self.config.dim**0.5  # that of an answer after LayerNorm
+        found: dict[AnswerName, Tensor] = {}
+        for name, answer in answers.items():
+            if name == "cross":
+                view, slots, tasks = batch.cross, batch.cross_slots, torch.zeros_like(batch.domains)
+            else:
+                view, slots, tasks = batch.single, batch.single_slots, batch.domains + ("cross" in answers)
+            vectors, is_item = size * self.item_vectors(view.tokens), view.tokens < self.catalogue.num_items
+            found[name] = answer + self.similarity(vectors, is_item, view.positions, view.mask, slots, tasks)
+        return found
 
     def _refill_dropout(self, batch: TensorBatch) -> None:
         self.dropout.refill(batch.num_slots * max(self.config.dim, self.hidden_dim))

@@ -1,7 +1,7 @@
 """A run that is being served: opened, checked, and answering many questions at a time."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from syncrec.serving.histories import CatalogueIndex, UserHistory, explicit_hist
 from syncrec.serving.item_table import DomainAttributes, ItemTable
 from syncrec.serving.questions import Answered, Question
 from syncrec.serving.recommender import Recommender
+from syncrec.serving.retrieval import ApproximateRetrieval, ExactRetrieval, Excluded, Measured, Retrieval, load_index
 from syncrec.serving.store.schema import HistoryEvent
 
-__all__ = ["Known", "LiveModel"]
+__all__ = ["Indices", "Known", "LiveModel"]
 
+_NUM_ASKED = 200  # users whose questions measure an index
 _NO_EVENTS: Sequence[HistoryEvent] = ()
 
 
@@ -33,6 +35,14 @@ class Known:
     seen: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Indices:
+    """Domains of at least `from_items` items are searched by an index, which is kept in `folder`."""
+
+    from_items: int
+    folder: Path
+
+
 class LiveModel:
     """A trained run with its dataset in memory; its answers do not depend on what else is asked in the same batch.
 
@@ -40,7 +50,14 @@ class LiveModel:
         SyncrecError: the run or its dataset is missing, damaged, unfinished or does not fit.
     """
 
-    def __init__(self, name: str, path: Path, dataset: Path | None = None, items: ItemTable | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        dataset: Path | None = None,
+        items: ItemTable | None = None,
+        indices: Indices | None = None,
+    ) -> None:
         self.name, self.path = name, path
         directory = RunDirectory.open(path)
         self.dataset: Dataset = directory.dataset(dataset)
@@ -58,6 +75,24 @@ class LiveModel:
         self._recommender = Recommender(trained, self.dataset)
         self._newest = int(np.max(self.dataset.timestamps, initial=0))
         self._attributes = _attributes(self.dataset, self.index, items)
+        self._retrieval = [self._retrieval_of(number, indices) for number in range(self.dataset.num_domains)]
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """How the index of every domain does that has one."""
+        found = zip(self.dataset.domains, self._retrieval, strict=True)
+        return {domain: way.measured for domain, way in found if isinstance(way, ApproximateRetrieval)}
+
+    def _retrieval_of(self, number: int, indices: Indices | None) -> Retrieval:
+        start, stop = self.dataset.item_range(number)
+        items = self._recommender.items[start:stop]
+        if indices is None or len(items) < indices.from_items:
+            return ExactRetrieval(items)
+        index = load_index(items, indices.folder / f"{self.version}-{number}.index")
+        users = np.linspace(0, self.dataset.num_users - 1, num=min(_NUM_ASKED, self.dataset.num_users), dtype=np.int64)
+        histories = [self._recommender.history_of(user) for user in users.tolist()]
+        asked = self._recommender.vectors(histories, np.full(len(users), number, dtype=np.int64))
+        return ApproximateRetrieval(items, index, asked["fused"])
 
     @property
     def age_s(self) -> float:
@@ -106,9 +141,8 @@ class LiveModel:
             rows = np.flatnonzero(numbers == number).tolist()
             queries = torch.stack([vectors[questions[row].answer][row] for row in rows])
             masks = [self._excluded(questions[row], known[row], histories[row], number) for row in rows]
-            for row, found in zip(
-                rows, self._best(queries, masks, number, [questions[r].k for r in rows]), strict=True
-            ):
+            best = self._best(queries, masks, number, [questions[row].k for row in rows])
+            for row, found in zip(rows, best, strict=True):
                 unknown = histories[row].num_unknown + self._num_unknown(questions[row], number)
                 answers[row] = Answered(*found, unknown, histories[row].is_known)
         return [answer for answer in answers if answer is not None]
@@ -119,23 +153,13 @@ class LiveModel:
         return merged_history(self.index, self.dataset, question.user or "", known.events, self.max_length)
 
     def _best(
-        self, queries: Tensor, masks: Sequence[npt.NDArray[np.bool_] | None], number: int, ks: Sequence[int]
-    ) -> list[tuple[list[str], list[float]]]:
-        start, stop = self.dataset.item_range(number)
-        scores = queries @ self._recommender.items[start:stop].T
-        for row, mask in enumerate(masks):
-            if mask is not None:
-                scores[row].masked_fill_(torch.from_numpy(mask), -torch.inf)
-        best = scores.topk(min(max(ks), stop - start), dim=1)
-        ids, found = self.index.ids[number], []
-        for values, places, k in zip(best.values.tolist(), best.indices.tolist(), ks, strict=True):
-            finite = [(ids[p], v) for p, v in zip(places[:k], values[:k], strict=True) if np.isfinite(v)]
-            found.append(([item for item, _ in finite], [score for _, score in finite]))
-        return found
+        self, queries: Tensor, masks: Sequence[Excluded | None], number: int, ks: Sequence[int]
+    ) -> Iterator[tuple[list[str], list[float]]]:
+        ids, best = self.index.ids[number], self._retrieval[number].best(queries, max(ks), masks)
+        for (places, scores), k in zip(best, ks, strict=True):
+            yield [ids[place] for place in places[:k].tolist()], scores[:k].tolist()
 
-    def _excluded(
-        self, question: Question, known: Known, history: UserHistory, number: int
-    ) -> npt.NDArray[np.bool_] | None:
+    def _excluded(self, question: Question, known: Known, history: UserHistory, number: int) -> Excluded | None:
         """True at the places of items that must not be answered; None if all may be."""
         passes = self._attributes[number].mask(question.filters) if question.filters else None
         out = [] if not question.deny else self.index.places(number, question.deny)

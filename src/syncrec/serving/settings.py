@@ -31,6 +31,11 @@ class ServiceSettings(BaseModel):
     rate_burst: int = Field(100, ge=1, description="requests that may come at once before `rate_per_s` holds")
     group_size: int = Field(32, ge=1, description="questions that the model answers together at most")
     most_waiting: int = Field(1_024, ge=1, description="questions that may wait for the model; more are turned away")
+    index_from_items: int = Field(
+        300_000,
+        ge=1,
+        description="items of a domain from which on an index is searched instead of all items (extra `ann`)",
+    )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none: CORS is off")
 
 

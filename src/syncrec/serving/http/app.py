@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -24,7 +26,7 @@ from syncrec.serving.http.page import Page
 from syncrec.serving.http.problems import HttpError, problem_response
 from syncrec.serving.http.routes import Routes
 from syncrec.serving.item_table import ItemTable
-from syncrec.serving.live import LiveModel
+from syncrec.serving.live import Indices, LiveModel
 from syncrec.serving.live_experiment import LiveExperiment
 from syncrec.serving.registry import ModelRegistry
 from syncrec.serving.service import Service
@@ -51,10 +53,22 @@ def open_registry(options: ServeOptions) -> ModelRegistry:
     """
     items = None if options.items is None else ItemTable(options.items)
 
+    indices = _indices(options)
+
     def load(name: str, path: Path) -> LiveModel:
-        return LiveModel(name, path, options.dataset, items)
+        live = LiveModel(name, path, options.dataset, items, indices)
+        for domain, measured in live.measured.items():
+            log("index", run=name, domain=domain, **asdict(measured))
+        return live
 
     return ModelRegistry(options.runs, load, options.state)
+
+
+def _indices(options: ServeOptions) -> Indices | None:
+    """Where indices of large domains are kept; None without the package that makes them."""
+    if find_spec("faiss") is None:
+        return None
+    return Indices(options.settings.index_from_items, options.state)
 
 
 def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Starlette:
