@@ -1,8 +1,11 @@
 import json
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
 from syncrec.evaluation import load_result
+from syncrec.experiments.gap_plot import draw_gaps
 from syncrec.experiments.gaps import GapPoint, correlations, gap_points, gap_table
 from syncrec.experiments.summary import write_summary
 
@@ -29,12 +32,26 @@ def test_a_line_is_the_mean_over_seeds():
     assert gap_table(points, "mrr").groups == ((("log", "books", "+0.200", "+3.0 %"),),)
 
 
+def test_the_picture_has_a_large_dot_and_a_name_for_each_domain_and_a_small_dot_for_each_seed():
+    points = [replace(p, domain=f"<b>$x_{p.domain}$") for p in points_of((0.1, 0.05), (0.2, 0.1), (-0.1, -0.05))]
+    tree = ElementTree.fromstring(draw_gaps(points, "ndcg@10"))
+    text = " ".join("".join(part.itertext()) for part in tree.iter("{http://www.w3.org/2000/svg}text"))
+    assert all(f"<b>$x_{n}$" in text for n in range(3))
+    assert "means of 3 domains: Pearson 1.00, Spearman 1.00" in text
+    dots = [group for group in tree.iter() if group.get("id", "").startswith("PathCollection")]
+    assert [len(list(group.iter("{http://www.w3.org/2000/svg}use"))) for group in dots] == [2, 1] * 3
+
+
 def test_points_are_what_log_and_result_files_say(experiment, tmp_path):
     points = gap_points(experiment, "full")
     assert len(points) == 2 * 3  # seeds, domains
     content = write_summary(experiment, tmp_path / "results.md")
     assert content["gaps"]["correlations"]["points"] == 6
-    assert "transfer gap inside the joint model" in (tmp_path / "results.md").read_text()
+    text = (tmp_path / "results.md").read_text()
+    assert "transfer gap inside the joint model" in text
+    assert "Correlation over the means of domains: Pearson" in text
+    assert "(results-gap.svg)" in text
+    assert (tmp_path / "results-gap.svg").read_text().lstrip().startswith("<?xml")
     runs = experiment.out / "runs/small"
     for point in points:
         joint, alone = (

@@ -15,7 +15,7 @@ from syncrec.experiments.plan import Plan
 from syncrec.experiments.runner import Experiment
 from syncrec.reports.tables import Table
 
-__all__ = ["GapPoint", "correlations", "gap_content", "gap_points", "gap_table"]
+__all__ = ["GapPoint", "correlations", "gap_content", "gap_points", "gap_table", "means_over_seeds"]
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def correlations(points: Sequence[GapPoint]) -> dict[str, Any]:
 
     Seeds of a domain are no independent points, so the p-value is that of the means over seeds.
     """
-    means = _over_seeds(points)
-    found: dict[str, Any] = {"points": len(points), "domains": len(means), "agree_in_sign": _agreement(means)}
+    means = means_over_seeds(points)
+    found: dict[str, Any] = {"points": len(points), "num_domains": len(means), "agree_in_sign": _agreement(means)}
     for name, pairs in (("seeds", [(p.inside, p.true) for p in points]), ("domains", list(means.values()))):
         x, y = np.array(pairs).T if pairs else (np.zeros(0), np.zeros(0))
         is_enough = len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
@@ -80,7 +80,8 @@ def correlations(points: Sequence[GapPoint]) -> dict[str, Any]:
     return found
 
 
-def _over_seeds(points: Sequence[GapPoint]) -> dict[tuple[str, str], tuple[float, float]]:
+def means_over_seeds(points: Sequence[GapPoint]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Of each (dataset, domain) the mean gap inside, and the mean of what is true."""
     groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for point in points:
         groups.setdefault((point.dataset, point.domain), []).append((point.inside, point.true))
@@ -96,7 +97,7 @@ def gap_table(points: Sequence[GapPoint], metric: str) -> Table:
     """Means over seeds, a line for each dataset and domain."""
     rows = [
         (dataset, domain, f"{inside:+.3f}", f"{100 * true:+.1f} %")
-        for (dataset, domain), (inside, true) in _over_seeds(points).items()
+        for (dataset, domain), (inside, true) in means_over_seeds(points).items()
     ]
     columns = ("dataset", "domain", "gap inside (nats)", f"cross against the twin, {metric.upper()}")
     return Table("transfer gap inside the joint model, and what joint training brings", columns, (tuple(rows),))

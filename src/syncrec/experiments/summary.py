@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from syncrec import artifacts
 from syncrec.evaluation import EvaluationResult, versions
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
+from syncrec.experiments.gap_plot import draw_gaps
 from syncrec.experiments.gaps import gap_content, gap_points, gap_table
 from syncrec.experiments.plan import MEMORY_MODELS, Plan
 from syncrec.experiments.runner import Experiment
@@ -45,10 +47,19 @@ class _Row:
 def write_summary(experiment: Experiment, markdown: Path) -> dict[str, Any]:
     """Write `results.md` and, beside it, `results.json`; gives the content of the latter."""
     content = summarise_experiment(experiment)
-    artifacts.write_text(markdown, "\n".join(_markdown(experiment, content)) + "\n")
+    artifacts.write_text(markdown, "\n".join(_markdown(experiment, content, _picture_beside(markdown))) + "\n")
     shown = {key: value for key, value in content.items() if key != "tables"}
     artifacts.write_json(markdown.with_suffix(".json"), shown)
+    picture = _picture_beside(markdown)
+    if "gaps" in content and picture is not None:
+        points = gap_points(experiment, experiment.plan.protocols[0])
+        artifacts.write_text(picture, draw_gaps(points, experiment.plan.metric))
     return content
+
+
+def _picture_beside(markdown: Path) -> Path | None:
+    """Where the picture of gaps goes; None without the package that draws it."""
+    return None if find_spec("matplotlib") is None else markdown.with_name(f"{markdown.stem}-gap.svg")
 
 
 def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
@@ -193,7 +204,7 @@ def _machine() -> dict[str, str]:
     }
 
 
-def _markdown(experiment: Experiment, content: Mapping[str, Any]) -> Iterator[str]:
+def _markdown(experiment: Experiment, content: Mapping[str, Any], picture: Path | None) -> Iterator[str]:
     plan = experiment.plan
     yield "# Results\n"
     yield (
@@ -206,6 +217,21 @@ def _markdown(experiment: Experiment, content: Mapping[str, Any]) -> Iterator[st
     for title, tables in content["tables"].items():
         yield f"## {title}\n"
         yield from (table.to_markdown() for table in tables)
+    if "gaps" in content:
+        yield _correlations(content["gaps"]["correlations"])
+        if picture is not None:
+            yield f"![Transfer gap inside the joint model, and what joint training brings]({picture.name})\n"
+
+
+def _correlations(found: Mapping[str, Any]) -> str:
+    domains, seeds = found["domains"], found["seeds"]
+    if domains["pearson"] is None:
+        return "Too few domains for a correlation.\n"
+    return (
+        f"Correlation over the means of domains: Pearson {domains['pearson']:.2f} (p = {domains['pearson_p']:.3f}), "
+        f"Spearman {domains['spearman']:.2f}; over all seeds and domains: Pearson {seeds['pearson']:.2f}, Spearman "
+        f"{seeds['spearman']:.2f}. The sign is the same in {found['agree_in_sign']:.0%} of domains.\n"
+    )
 
 
 def _budget(experiment: Experiment) -> str:
