@@ -20,6 +20,7 @@ NUM_USERS = 60
 SMALL_MODEL = {
     "dim": 8,
     "num_heads": 2,
+    "item_similarity": True,
     "num_layers": 2,
     "num_experts": 3,
     "num_cross_experts": 1,

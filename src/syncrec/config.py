@@ -85,8 +85,9 @@ class ModelConfig(Section):
         "training; not in the paper",
     )
     item_similarity: bool = Field(
-        True,
-        description="add a decaying mean of the history's item vectors to every answer; not in the paper",
+        False,
+        description="add a decaying mean of the history's item vectors to every answer; not in the paper; helps where "
+        "people stay with similar items, harms where the next item is unlike the last",
     )
     time: bool = Field(
         True,

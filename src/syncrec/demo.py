@@ -29,7 +29,14 @@ _MARK = "demo.json"
 _SIMULATED = "simulated.csv"
 _RECENT = 8
 # Catalogues of 480 items: the full softmax is as cheap as a sample, and the rule behind `maps` takes longer to learn.
-_FOR_SIMULATED = ("loss.kind=full", "model.dropout=0.1", "training.epochs=20")
+_FOR_SIMULATED = (
+    "loss.kind=full",
+    "model.dropout=0.1",
+    "model.item_similarity=false",
+    "model.temperature=0.07",
+    "training.epochs=20",
+    "training.weight_decay=0.01",
+)
 
 
 def demo_config(*, is_simulated: bool = False) -> Config:
