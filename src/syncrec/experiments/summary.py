@@ -154,7 +154,7 @@ def _others(plan: Plan, rows: Sequence[_Row]) -> Iterator[Comparison]:
 
 def _metrics_table(plan: Plan, rows: Sequence[_Row]) -> Table:
     groups = []
-    for domain in [*rows[0].results[0].domains, MACRO]:
+    for domain in rows[0].values(plan, plan.metric):  # those with targets
         cells = [(row, [row.values(plan, metric)[domain] for metric in TABLE_METRICS]) for row in rows]
         groups.append(
             tuple(
