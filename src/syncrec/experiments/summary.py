@@ -15,7 +15,7 @@ from syncrec.evaluation import EvaluationResult, versions
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
 from syncrec.experiments.gap_plot import draw_gaps
-from syncrec.experiments.gaps import gap_content, gap_points, gap_table
+from syncrec.experiments.gaps import GapPoint, gap_content, gap_points, gap_table
 from syncrec.experiments.plan import MEMORY_MODELS, Plan
 from syncrec.experiments.runner import Experiment
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
@@ -52,7 +52,7 @@ def write_summary(experiment: Experiment, markdown: Path) -> dict[str, Any]:
     artifacts.write_json(markdown.with_suffix(".json"), shown)
     picture = _picture_beside(markdown)
     if "gaps" in content and picture is not None:
-        points = gap_points(experiment, experiment.plan.protocols[0])
+        points = [GapPoint(**point) for point in content["gaps"]["points"]]
         artifacts.write_text(picture, draw_gaps(points, experiment.plan.metric))
     return content
 

@@ -81,6 +81,9 @@ class ApproximateRetrieval:
             index: over them.
             questions: float32 [n, dim], real ones, to measure with.
         """
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # as torch in a worker; an index that was read searches with all cores otherwise
         self._items, self._index = items.contiguous(), index
         self.measured = self._calibrate(questions)
 
