@@ -13,7 +13,7 @@ import syncrec
 
 PACKAGE = Path(syncrec.__file__).parent
 RANKS = [
-    {"errors", "rng", "stats", "artifacts"},
+    {"errors", "rng", "stats", "artifacts", "cluster"},
     {"config"},
     {"data"},
     {"nn"},

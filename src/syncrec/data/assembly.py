@@ -12,18 +12,24 @@ import numpy.typing as npt
 from syncrec.config import PrepareConfig
 from syncrec.data.dataset import DatasetArrays
 from syncrec.data.events import CHUNK_EVENTS, Events, empty_column, tally, write_events
+from syncrec.data.filters import FilterStep
 from syncrec.data.id_codes import IdCodes
 from syncrec.data.ingest import RawIds, RawLog
 from syncrec.data.ordering import sort_events
+from syncrec.data.rejects import BadRow
+from syncrec.data.sources import InputFile
 from syncrec.data.splits import Cuts, split_events
 from syncrec.data.statistics import Overview, Times, describe, domain_counts, overview, times_of
 from syncrec.data.vocabulary import Vocabulary, item_ranks, user_ranks
+from syncrec.errors import DataError
 
 __all__ = [
     "Columns",
     "Log",
+    "Prepared",
     "assemble",
     "assembled",
+    "check_not_empty",
     "drop_gaps",
     "numbered_anew",
     "rank_ids",
@@ -53,6 +59,26 @@ class Columns:
     items: npt.NDArray[np.int32]
     seconds: npt.NDArray[np.int64]
     cuts: Cuts
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is written of a dataset: arrays, content of the manifest, filters, and bad rows left out."""
+
+    arrays: DatasetArrays
+    content: dict[str, Any]
+    steps: Sequence[FilterStep]
+    rejects: Sequence[BadRow]
+
+
+def check_not_empty(num_events: int, files: Sequence[InputFile]) -> None:
+    """Refuse files that hold no events.
+
+    Raises:
+        DataError: `num_events` is 0.
+    """
+    if not num_events:
+        raise DataError(f"the log holds no events: {', '.join(str(file.path) for file in files)}")
 
 
 def sort_log(raw: RawLog, domain_order: Sequence[str], settings: PrepareConfig, work: Path) -> Log:

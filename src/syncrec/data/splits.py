@@ -112,8 +112,8 @@ def temporal(offsets: _Offsets, times: npt.NDArray[np.int64], validation_from: i
     Raises:
         DataError: a part has no events.
     """
-    before = [count_before(offsets, times, limit) for limit in (validation_from, test_from)]
-    return temporal_cuts(offsets, *before, int(times.min()), int(times.max()))
+    before_validation, before_test = (count_before(offsets, times, limit) for limit in (validation_from, test_from))
+    return temporal_cuts(offsets, before_validation, before_test, int(times.min()), int(times.max()))
 
 
 def temporal_cuts(offsets: _Offsets, before_validation: _Offsets, before_test: _Offsets, first: int, last: int) -> Cuts:

@@ -1,0 +1,31 @@
+"""Engines for tests: two workers each, and an engine without any that shows what is asked of one."""
+
+import pytest
+
+from syncrec.cluster.engine import ENGINE_NAMES, open_engine
+
+NUM_WORKERS = 2
+
+
+def opened(name):
+    """The engine `name` with two workers; skips the test where it is not installed."""
+    if name == "dask":
+        pytest.importorskip(
+            "distributed", reason="the extra `cluster` is not installed: pip install 'syncrec[cluster]'"
+        )
+    return open_engine(name, NUM_WORKERS)
+
+
+NAMES = pytest.mark.parametrize("engine", ENGINE_NAMES, indirect=True)
+
+
+class CountingEngine:
+    """Another engine, with the names of the functions that were mapped."""
+
+    def __init__(self, engine):
+        self.engine, self.calls = engine, []
+        self.num_workers = engine.num_workers
+
+    def map(self, function, tasks):
+        self.calls.append(function.__name__)
+        return self.engine.map(function, tasks)
