@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
@@ -26,13 +26,18 @@ class ProcessEngine:
         self.num_workers = num_workers
 
     def map(self, function: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> Iterator[_Result]:
-        """As in `Engine`."""
+        """As in `Engine`; after an error no task is running any more."""
+        futures: list[Future[_Result]] = []
         try:
-            yield from self._pool.map(function, tasks)
+            futures += [self._pool.submit(function, task) for task in tasks]
+            for future in futures:
+                yield future.result()
         except BrokenProcessPool:
             raise WorkerError(
                 "a worker process was killed, perhaps for want of memory; give it more, or take fewer --workers"
             ) from None
+        finally:
+            wait([future for future in futures if not future.cancel()])
 
 
 @contextmanager

@@ -4,16 +4,14 @@ Files are read in streams and their ids become numbers at once; everything after
 columns of 16 bytes an event, in chunks. What grows with the log in memory is the vocabulary, not the events.
 """
 
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncrec.artifacts import staged_directory
+from syncrec.artifacts import remove_tree, staged_directory
 from syncrec.cluster.engine import Engine
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Log, Prepared, assemble, check_not_empty, drop_gaps, sort_log
@@ -140,13 +138,4 @@ def _work_directory(out: Path) -> Iterator[Path]:
     try:
         yield work
     finally:
-        _remove(work)
-
-
-def _remove(work: Path) -> None:
-    """Remove `work`, again if a worker that nobody waits for any more was just writing into it."""
-    for pause_s in (0, 0.1, 1):
-        time.sleep(pause_s)
-        shutil.rmtree(work, ignore_errors=True)
-        if not work.exists():
-            return
+        remove_tree(work)

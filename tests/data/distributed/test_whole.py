@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engines import CountingEngine
+from engines import CountingEngine, opened
 from syncrec.config import PrepareConfig
 from syncrec.data.prepare import Source, prepare
 from syncrec.errors import DataError, SyncrecError, WorkerError
@@ -173,6 +175,32 @@ def test_a_relative_path_is_named_as_it_was_given(processes, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"^log\.csv:2: "):
         prepare([Source("log.csv")], tmp_path / "out", PrepareConfig(), engine=processes)
+
+
+class BreakingEngine(CountingEngine):
+    """At the call of one of its functions the first worker is killed instead."""
+
+    def __init__(self, engine, name):
+        super().__init__(engine)
+        self.name = name
+
+    def map(self, function, tasks):
+        return super().map(die if function.__name__ == self.name else function, tasks)
+
+
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("step", ["_read", "_count", "_describe_part"])
+def test_a_killed_worker_leaves_nothing_half_written(tmp_path, step):
+    source = write(tmp_path / "log.csv", random_lines(0, 100))
+    with opened("processes") as engine:
+        breaking = BreakingEngine(engine, step)
+        with pytest.raises(WorkerError, match=r"^a worker process was killed, perhaps for want of memory; give it mo"):
+            prepare([source], tmp_path / "out", PrepareConfig(), engine=breaking)
+    assert breaking.calls[-1] == "die"
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 
 
 class HidingEngine:
