@@ -32,7 +32,7 @@ def call(*arguments: object) -> None:
 
 
 def measure(*arguments: object) -> dict[str, float]:
-    """Wall clock, CPU seconds of the command and its ended children, and peak memory of its largest process."""
+    """Wall clock, and CPU seconds of the command and its ended children."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [*SYNCREC, *map(str, arguments)], env=ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -41,7 +41,7 @@ def measure(*arguments: object) -> dict[str, float]:
     if status:
         sys.exit(f"{arguments} failed")
     cpu_s = usage.ru_utime + usage.ru_stime
-    return {"wall_s": time.perf_counter() - begun, "cpu_s": cpu_s, "peak_mib": usage.ru_maxrss / 1024}
+    return {"wall_s": time.perf_counter() - begun, "cpu_s": cpu_s}
 
 
 def write_logs(directory: Path, num_users: int, num_files: int) -> int:
@@ -92,7 +92,7 @@ def measure_recommend(directory: Path, num_users: int) -> dict[str, dict[str, fl
 def show(title: str, figures: dict[str, dict[str, float]]) -> None:
     print(title)
     for way, row in figures.items():
-        print(f"  {way:14} {row['wall_s']:6.1f} s wall {row['cpu_s']:6.1f} s CPU {row['peak_mib']:6.0f} MiB at most")
+        print(f"  {way:14} {row['wall_s']:6.1f} s wall {row['cpu_s']:6.1f} s CPU")
 
 
 def main() -> None:

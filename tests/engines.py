@@ -1,8 +1,8 @@
-"""Engines for tests: two workers each, and an engine without any that shows what is asked of one."""
+"""Engines for tests: two workers each, and one that notes what is asked of another."""
 
 import pytest
 
-from syncrec.cluster.engine import ENGINE_NAMES, open_engine
+from syncrec.cluster.engine import open_engine
 
 NUM_WORKERS = 2
 
@@ -14,9 +14,6 @@ def opened(name):
             "distributed", reason="the extra `cluster` is not installed: pip install 'syncrec[cluster]'"
         )
     return open_engine(name, NUM_WORKERS)
-
-
-NAMES = pytest.mark.parametrize("engine", ENGINE_NAMES, indirect=True)
 
 
 class CountingEngine:

@@ -26,7 +26,7 @@ from syncrec.serving.recommender import BATCH_USERS, Answer, Recommender, recomm
 
 __all__ = ["SHARD_USERS", "Question", "recommend_to_all"]
 
-SHARD_USERS = 32 * BATCH_USERS
+SHARD_USERS = 8 * BATCH_USERS
 _QUESTION_NAME = "question.json"
 _ROWS_NAME = "rows.parquet"
 

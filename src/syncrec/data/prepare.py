@@ -84,7 +84,7 @@ def _made(
     report: Report,
 ) -> Prepared:
     if engine is not None:
-        from syncrec.data.distributed.whole import prepare_on
+        from syncrec.data.parted.whole import prepare_on
 
         return prepare_on(engine, files, layout, settings, work, report)
     log, rejects = _read_sorted(LogReader(work, *layout, settings.bad_rows), files, settings, work, report)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec.cluster.engine import Engine, attempt
-from syncrec.data.distributed.parts import Part, save_items
 from syncrec.data.events import Events, open_events, write_events
 from syncrec.data.ordering import BUCKET_EVENTS, deal_events, sort_events
+from syncrec.data.parted.parts import Part, save_items
 
 __all__ = ["deal_and_sort", "part_bounds"]
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from syncrec.cluster.engine import Engine, attempt
 from syncrec.config import PrepareConfig
-from syncrec.data.distributed.parts import Part, PartedLog, item_totals, save_items
 from syncrec.data.events import Events, write_events
 from syncrec.data.filters import FilterStep, last_events, limits_of, take_steps, without_repeats
 from syncrec.data.k_core import Core, Limits, core_details, count_remaining, items_below, users_below
+from syncrec.data.parted.parts import Part, PartedLog, item_totals, save_items
 
 __all__ = ["filter_parts"]
 

@@ -12,9 +12,9 @@ from syncrec.cluster.engine import Engine, attempt
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Columns, assembled, numbered_anew, remaining_ids, seconds_of
 from syncrec.data.dataset import DatasetArrays
-from syncrec.data.distributed.cutting import NumberedPart, cut_parts
-from syncrec.data.distributed.parts import Part, PartedLog, item_totals
 from syncrec.data.events import CHUNK_EVENTS, empty_column, tally, write_events
+from syncrec.data.parted.cutting import NumberedPart, cut_parts
+from syncrec.data.parted.parts import Part, PartedLog, item_totals
 from syncrec.data.splits import Cuts
 from syncrec.data.statistics import Overview, merged_overviews, merged_times, overview, times_of
 from syncrec.data.vocabulary import Vocabulary

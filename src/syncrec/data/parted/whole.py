@@ -9,12 +9,12 @@ import numpy as np
 from syncrec.cluster.engine import Engine
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Prepared, check_not_empty, shuffle_seed
-from syncrec.data.distributed.assembling import assemble_parts
-from syncrec.data.distributed.dealing import deal_and_sort, part_bounds
-from syncrec.data.distributed.filtering import filter_parts
-from syncrec.data.distributed.parts import PartedLog
-from syncrec.data.distributed.reading import FileRead, ReadTask, merge_ids, read_files
 from syncrec.data.formats import Preset
+from syncrec.data.parted.assembling import assemble_parts
+from syncrec.data.parted.dealing import deal_and_sort, part_bounds
+from syncrec.data.parted.filtering import filter_parts
+from syncrec.data.parted.parts import PartedLog
+from syncrec.data.parted.reading import FileRead, ReadTask, merge_ids, read_files
 from syncrec.data.sources import InputFile
 
 __all__ = ["prepare_on"]

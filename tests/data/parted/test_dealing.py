@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from syncrec.data.distributed import dealing
-from syncrec.data.distributed.dealing import part_bounds
+from syncrec.data.parted import dealing
+from syncrec.data.parted.dealing import part_bounds
 
 OFFSETS = np.array([0, 4, 5, 6, 10, 11, 12])
 
