@@ -53,16 +53,24 @@ class FailingEngine:
         raise self.error("gone")
 
 
-@pytest.mark.parametrize(("name", "exclude_seen"), [("processes", False), ("processes", True), ("dask", True)])
-def test_two_workers_write_the_rows_and_scores_of_one_process(run, tmp_path, name, exclude_seen):
-    question = Question(run.path, None, "films", 28, "fused", exclude_seen)
-    with opened(name) as engine:
-        assert engine.num_workers == NUM_WORKERS
-        rows = ask(engine, question, tmp_path / "there.parquet")
-    here = by_one_process(run, question, tmp_path / "here.parquet")
-    assert_frame_equal(pl.read_parquet(tmp_path / "there.parquet"), here, check_exact=True)
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_two_workers_write_the_rows_and_scores_of_one_process(run, engine, tmp_path, exclude_seen):
+    assert engine.num_workers == NUM_WORKERS
+    assert_same_answers(run, engine, Question(run.path, None, "films", 28, "fused", exclude_seen), tmp_path)
+
+
+@pytest.mark.slow
+def test_dask_workers_write_the_rows_and_scores_of_one_process(run, tmp_path):
+    with opened("dask") as engine:
+        assert_same_answers(run, engine, Question(run.path, None, "films", 28), tmp_path)
+
+
+def assert_same_answers(run, engine, question, place):
+    rows = ask(engine, question, place / "there.parquet")
+    here = by_one_process(run, question, place / "here.parquet")
+    assert_frame_equal(pl.read_parquet(place / "there.parquet"), here, check_exact=True)
     assert (rows, here["user"].n_unique()) == (len(here), NUM_USERS)
-    assert names_in(tmp_path) == ["here.parquet", "there.parquet"]
+    assert names_in(place) == ["here.parquet", "there.parquet"]
 
 
 def test_a_finished_shard_is_not_made_again(run, engine, tmp_path):
