@@ -14,7 +14,7 @@ import syncrec
 PACKAGE = Path(syncrec.__file__).parent
 RANKS = [
     {"errors", "rng", "stats", "artifacts"},
-    {"config"},
+    {"config", "parallel"},
     {"data"},
     {"nn"},
     {"models"},
@@ -33,6 +33,7 @@ STRANGERS = [
     ("serving", {"training", "losses", "evaluation"}),
     ("experimentation", {"models", "nn", "training", "losses", "evaluation", "serving"}),
     ("nn", {"data", "config"}),
+    ("parallel", {"config"}),
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}

@@ -14,12 +14,13 @@ from syncrec.data.dataset import Dataset
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
 from syncrec.errors import DataError
 from syncrec.losses.objective import make_learner
+from syncrec.parallel import processes, together
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
-from syncrec.training.tracking import JsonLinesLog, make_tracker
+from syncrec.training.tracking import JsonLinesLog, Tracker, make_tracker
 from syncrec.training.warm_start import EarlierRun
 from syncrec.validation import FUSION_GRID, validate
 
@@ -54,13 +55,14 @@ class TrainingSession:
             the state of the best checkpoint.
         """
         path = self.path / BEST_NAME
-        best = load_checkpoint(path)
+        best = together(lambda: load_checkpoint(path))
         if "fusion_weights" not in best.state:
             return best.state
         load_module(self.fit.model, best.tensors["model"], str(path))
         chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
         state = {**best.state, **chosen.extra}
-        save_checkpoint(path, best.tensors, state)
+        if processes().is_main:
+            save_checkpoint(path, best.tensors, state)
         return state
 
     def _refit(self, chosen: dict[str, Any], track: Sequence[str], show_progress: ProgressStyle) -> bool:
@@ -70,7 +72,7 @@ class TrainingSession:
         ends = np.asarray(self.data.validation_end)
         fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
-        if is_finished:
+        if is_finished and processes().is_main:
             save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
         return is_finished
 
@@ -109,15 +111,14 @@ class _Fit:
         show_progress: ProgressStyle,
     ) -> bool:
         """Train to the end, from the last checkpoint on if there is one; false if stopped by a signal."""
-        trackers = [make_tracker(kind, self.path) for kind in track]
         self.trainer.resume()
-        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
+        trackers = self._trackers(track)
         try:
             return self.trainer.train(
                 self._batches,
                 -(-len(self.users) // self.training.batch_size),
                 validate,
-                [log, *trackers],
+                trackers,
                 num_epochs=num_epochs,
                 show_progress=show_progress,
             )
@@ -125,10 +126,17 @@ class _Fit:
             for tracker in trackers:
                 tracker.close()
 
+    def _trackers(self, track: Sequence[str]) -> list[Tracker]:
+        if not processes().is_main:
+            return []
+        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
+        return [log, *(make_tracker(kind, self.path) for kind in track)]
+
     def _batches(self, epoch: int, skip: int) -> Iterator[PackedBatch]:
-        training = self.training
+        training, group = self.training, processes()
+        share = (group.rank, group.size)
         return training_batches(
-            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends
+            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends, share=share
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from syncrec.config import TrainingConfig
 from syncrec.data.dataset import Dataset, Queries
@@ -10,6 +11,7 @@ from syncrec.evaluation import FUSION_GRID, Scorer, all_metrics, choose_fusion_w
 from syncrec.models.interface import SequentialModel
 from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
+from syncrec.parallel import gather_strided, processes
 from syncrec.training.loop import Validation
 
 __all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate"]
@@ -35,12 +37,17 @@ def validate(
     config: TrainingConfig,
     grid: Sequence[float] = COARSE_GRID,
 ) -> Validation:
-    """Full ranks of the validation queries in every answer; the fused one takes each domain's best weight of `grid`."""
-    vectors = answer_vectors(model, dataset, queries)
+    """Full ranks of the validation queries in every answer; the fused one takes each domain's best weight of `grid`.
+
+    Several processes share the queries, and each gets all the ranks.
+    """
+    group = processes()
+    own = queries.take(slice(group.rank, None, group.size))
+    vectors = answer_vectors(model, dataset, own)
     if len(vectors.queries) == 1:
-        ranks = full_ranks(queries, dataset, answer_scorers(vectors, queries, None))
-        return _validation(ranks, queries, dataset, config, None)
-    by_weight = {weight: _fused_ranks(vectors, queries, dataset, weight) for weight in grid}
+        ranks = full_ranks(own, dataset, answer_scorers(vectors, own, None))
+        return _validation({name: _of_all(r) for name, r in ranks.items()}, queries, dataset, config, None)
+    by_weight = {weight: _of_all(_fused_ranks(vectors, own, dataset, weight)) for weight in grid}
     weights = choose_fusion_weights(by_weight.__getitem__, queries.domains, dataset.num_domains, grid)
     of_query = weights[queries.domains]
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
@@ -65,6 +72,11 @@ def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple
 def _fused_ranks(vectors: AnswerVectors, queries: Queries, dataset: Dataset, weight: float) -> np.ndarray:
     scorer = answer_scorers(vectors, queries, [weight] * dataset.num_domains)["fused"]
     return full_ranks(queries, dataset, {"fused": scorer})["fused"]
+
+
+def _of_all(ranks: np.ndarray) -> np.ndarray:
+    """The ranks of all queries, from those of each process."""
+    return gather_strided(torch.as_tensor(ranks)).numpy()
 
 
 def _validation(

@@ -15,7 +15,7 @@ OPTIONS = {
         --min-user-domains --max-history --drop-repeats --ties --split --validation-from --test-from --bad-rows --seed
     """,
     "inspect": "--json",
-    "train": "--out --model --config --set --resume --warm-start --track",
+    "train": "--out --model --config --set --resume --warm-start --track --processes",
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",

@@ -6,6 +6,7 @@ import sys
 import torch
 
 from syncrec.errors import ConfigError, MissingCapabilityError
+from syncrec.parallel import processes
 
 __all__ = ["choose_device", "choose_precision", "peak_memory_bytes", "use_threads"]
 
@@ -47,8 +48,12 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(count: int) -> int:
-    """Let torch use `count` CPU threads; 0: as many as cores this process may use. Gives the number taken."""
-    taken = count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count or os.cpu_count() or 1
+    """Let torch use `count` CPU threads; 0: as many as cores this process may use. Gives the number taken.
+
+    Processes that train together on this machine share its cores evenly.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    taken = count or max(1, cores // processes().num_local)
     torch.set_num_threads(taken)
     return taken
 

@@ -1,0 +1,29 @@
+"""Several processes that train one model: who they are, what they tell each other, and draws that they share.
+
+Nothing here needs more than one process: alone, a sum over processes is the summand.
+"""
+
+from syncrec.parallel.collectives import gather_rows, gather_strided, maximum_over_processes, sum_over_processes
+from syncrec.parallel.draws import BatchRows
+from syncrec.parallel.processes import (
+    Processes,
+    launched_as,
+    lost_process_is_clear,
+    process_group,
+    processes,
+    together,
+)
+
+__all__ = [
+    "BatchRows",
+    "Processes",
+    "gather_rows",
+    "gather_strided",
+    "launched_as",
+    "lost_process_is_clear",
+    "maximum_over_processes",
+    "process_group",
+    "processes",
+    "sum_over_processes",
+    "together",
+]
