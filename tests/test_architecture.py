@@ -18,7 +18,7 @@ RANKS = [
     {"data"},
     {"nn"},
     {"models"},
-    {"losses", "checkpoint", "runs"},
+    {"losses", "checkpoint", "shards", "runs"},
     {"training", "evaluation"},
     {"reports", "experimentation", "serving", "validation", "analysis"},
     {"pipeline", "fitting", "demo", "doctor", "retraining", "transfer_report", "inspection", "cards", "client"},

@@ -93,6 +93,11 @@ class ModelConfig(Section):
         True,
         description="embed the period of each event and the time since the one before it; not in the paper",
     )
+    sharded_items: bool = Field(
+        False,
+        description="share the rows of the item table out over the processes that train, for a catalogue that one "
+        "device cannot hold; needs item_start = random",
+    )
     mixing: Literal["asymmetric", "no-stop-gradient", "no-separation", "own-only"] = Field(
         "asymmetric",
         description="ACMoE (M5), or an ablation: every task trains all experts; likewise with one gate for all "
@@ -107,6 +112,8 @@ class ModelConfig(Section):
             raise ValueError(
                 f"num_cross_experts must be below num_experts, got {self.num_cross_experts} and {self.num_experts}"
             )
+        if self.sharded_items and self.item_start != "random":
+            raise ValueError(f"sharded_items needs item_start = random, got {self.item_start}")
         return self
 
 

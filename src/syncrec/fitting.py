@@ -8,15 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
+from syncrec.checkpoint import load_module
 from syncrec.config import Config
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
 from syncrec.errors import DataError
 from syncrec.losses.objective import make_learner
-from syncrec.parallel import processes, together
+from syncrec.parallel import processes
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
+from syncrec.shards import load_together, save_together
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
@@ -55,14 +56,13 @@ class TrainingSession:
             the state of the best checkpoint.
         """
         path = self.path / BEST_NAME
-        best = together(lambda: load_checkpoint(path))
+        best = load_together(path, self.fit.model)
         if "fusion_weights" not in best.state:
             return best.state
         load_module(self.fit.model, best.tensors["model"], str(path))
         chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
         state = {**best.state, **chosen.extra}
-        if processes().is_main:
-            save_checkpoint(path, best.tensors, state)
+        save_together(path, {"model": self.fit.model}, state)
         return state
 
     def _refit(self, chosen: dict[str, Any], track: Sequence[str], show_progress: ProgressStyle) -> bool:
@@ -72,8 +72,8 @@ class TrainingSession:
         ends = np.asarray(self.data.validation_end)
         fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
-        if is_finished and processes().is_main:
-            save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
+        if is_finished:
+            save_together(path / BEST_NAME, {"model": fit.model}, chosen)
         return is_finished
 
 

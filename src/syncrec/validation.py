@@ -7,11 +7,19 @@ import torch
 
 from syncrec.config import TrainingConfig
 from syncrec.data.dataset import Dataset, Queries
-from syncrec.evaluation import FUSION_GRID, Scorer, all_metrics, choose_fusion_weights, full_ranks, summarise
+from syncrec.evaluation import (
+    FUSION_GRID,
+    Scorer,
+    all_metrics,
+    choose_fusion_weights,
+    full_ranks,
+    shared_ranks,
+    summarise,
+)
 from syncrec.models.interface import SequentialModel
 from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
-from syncrec.parallel import gather_strided, processes
+from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
 from syncrec.training.loop import Validation
 
 __all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate"]
@@ -23,11 +31,10 @@ def answer_scorers(
     vectors: AnswerVectors, queries: Queries, fusion_weights: Sequence[float] | None
 ) -> dict[str, Scorer]:
     """A scorer for each answer of the model and, with weights w_d [D], for the fused one."""
-    scorers: dict[str, Scorer] = {name: VectorScorer(q, vectors.items) for name, q in vectors.queries.items()}
+    asked = dict(vectors.queries)
     if fusion_weights is not None:
-        fused = fuse(vectors.queries, fusion_weights, queries.domains)
-        scorers["fused"] = VectorScorer(fused, vectors.items)
-    return scorers
+        asked["fused"] = fuse(vectors.queries, fusion_weights, queries.domains)
+    return {name: VectorScorer(q, vectors.items, vectors.first_item) for name, q in asked.items()}
 
 
 def validate(
@@ -39,15 +46,13 @@ def validate(
 ) -> Validation:
     """Full ranks of the validation queries in every answer; the fused one takes each domain's best weight of `grid`.
 
-    Several processes share the queries, and each gets all the ranks.
+    Several processes share the work, and each gets all the ranks.
     """
-    group = processes()
-    own = queries.take(slice(group.rank, None, group.size))
-    vectors = answer_vectors(model, dataset, own)
-    if len(vectors.queries) == 1:
-        ranks = full_ranks(own, dataset, answer_scorers(vectors, own, None))
-        return _validation({name: _of_all(r) for name, r in ranks.items()}, queries, dataset, config, None)
-    by_weight = {weight: _of_all(_fused_ranks(vectors, own, dataset, weight)) for weight in grid}
+    shares_items = bool(sharded_tables(model))
+    ranker = (_SharedItems if shares_items else _SharedQueries)(model, dataset, queries)
+    if len(model.answer_names) == 1:
+        return _validation(ranker.ranks(None), queries, dataset, config, None)
+    by_weight = {weight: ranker.ranks([weight] * dataset.num_domains)["fused"] for weight in grid}
     weights = choose_fusion_weights(by_weight.__getitem__, queries.domains, dataset.num_domains, grid)
     of_query = weights[queries.domains]
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
@@ -69,14 +74,47 @@ def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple
     return fit_factors(dataset, value, seed, settings)
 
 
-def _fused_ranks(vectors: AnswerVectors, queries: Queries, dataset: Dataset, weight: float) -> np.ndarray:
-    scorer = answer_scorers(vectors, queries, [weight] * dataset.num_domains)["fused"]
-    return full_ranks(queries, dataset, {"fused": scorer})["fused"]
+class _SharedQueries:
+    """Full ranks of queries that processes share out among them; alone, of all."""
+
+    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
+        group = processes()
+        self.dataset, self.own = dataset, queries.take(slice(group.rank, None, group.size))
+        self.vectors = answer_vectors(model, dataset, self.own)
+
+    def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
+        """Of all queries [Q], in the fused answer alone if there are weights for it."""
+        scorers = _wanted_scorers(self.vectors, self.own, fusion_weights)
+        ranks = full_ranks(self.own, self.dataset, scorers)
+        return {name: gather_strided(torch.as_tensor(own)).numpy() for name, own in ranks.items()}
 
 
-def _of_all(ranks: np.ndarray) -> np.ndarray:
-    """The ranks of all queries, from those of each process."""
-    return gather_strided(torch.as_tensor(ranks)).numpy()
+class _SharedItems:
+    """Full ranks where each process holds the vectors of a part of the items, and all those of all queries."""
+
+    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
+        self.dataset, self.queries, self.part, group = dataset, queries, model.item_range, processes()
+        # As many for each, since all take part in a look-up: some are asked twice.
+        numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % len(queries)
+        own = answer_vectors(model, dataset, queries.take(numbers))
+        asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in own.queries.items()}
+        self.vectors = AnswerVectors(asked, own.items, own.first_item)
+
+    def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
+        """Of all queries [Q], in the fused answer alone if there are weights for it."""
+        scorers = _wanted_scorers(self.vectors, self.queries, fusion_weights)
+        return shared_ranks(self.queries, self.dataset, scorers, self.part, _sum_of_all)
+
+
+def _wanted_scorers(
+    vectors: AnswerVectors, queries: Queries, fusion_weights: Sequence[float] | None
+) -> dict[str, Scorer]:
+    scorers = answer_scorers(vectors, queries, fusion_weights)
+    return scorers if fusion_weights is None else {"fused": scorers["fused"]}
+
+
+def _sum_of_all(values: np.ndarray) -> np.ndarray:
+    return sum_over_processes(torch.as_tensor(values)).numpy()
 
 
 def _validation(

@@ -1,10 +1,9 @@
 """Several real processes that train together, each joined over gloo as a launcher would have it."""
 
 import multiprocessing
-import os
 import socket
-import traceback
 
+import members
 import pytest
 
 from builders import tiny_arrays
@@ -28,7 +27,7 @@ def in_processes():
         port = _free_port()
         pipes = [context.Pipe(duplex=False) for _ in range(size)]
         started = [
-            context.Process(target=_member, args=(pipe[1], rank, size, port, function, arguments))
+            context.Process(target=members.run, args=(pipe[1], rank, size, port, function, arguments))
             for rank, pipe in enumerate(pipes)
         ]
         for process in started:
@@ -50,22 +49,6 @@ def _received(pipe, process):
         if not process.is_alive() and not pipe.poll(0):
             return process.exitcode
     raise TimeoutError(f"process {process.pid} gave nothing in two minutes")
-
-
-def _member(pipe, rank, size, port, function, arguments):
-    import torch
-
-    from syncrec.parallel import process_group
-
-    torch.set_num_threads(1)
-    place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
-    try:
-        with process_group():
-            pipe.send(function(*arguments))
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        pipe.send(error)
 
 
 def _free_port():

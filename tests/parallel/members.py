@@ -2,6 +2,7 @@
 
 import os
 import signal
+import traceback
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from syncrec.parallel import (
     gather_rows,
     gather_strided,
     maximum_over_processes,
+    process_group,
     processes,
     sum_over_processes,
     together,
@@ -24,15 +26,35 @@ from syncrec.runs import LAST_NAME
 from syncrec.training import loop
 
 NUM_STEPS = 20
+RANDOM = {"item_start": "random"}
+ITEMS = "embedding.items.weight"
 
 
-def steps(dataset_path, out, sections, *, is_averaged=True, num_users=None):
+def run(pipe, rank, size, port, function, arguments):
+    """Join the others, and send what `function` gives."""
+    torch.set_num_threads(1)
+    place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
+    try:
+        with process_group():
+            pipe.send(function(*arguments))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        pipe.send(error)
+
+
+def steps(dataset_path, out, sections, *, is_averaged=True, is_sharded=False, num_users=None):
     """Train for some steps; gives the value of each, the weights of domains after each, and the last weights."""
     if not is_averaged:
         loop.Trainer._make_learner = lambda self: loop.Learner(self.model, self.objective)
     training = {"batch_size": 10, "epochs": 4, "threads": 1, "precision": "float32", **sections.get("training", {})}
     config = small_config(**{**sections, "training": training})
     session = TrainingSession(Dataset(dataset_path), config, Path(out))
+    if is_sharded:
+        whole, sections = session, {**sections, "model": {**sections["model"], "sharded_items": True}}
+        session = TrainingSession(Dataset(dataset_path), small_config(**{**sections, "training": training}), Path(out))
+        take_over(whole.fit.model, session.fit.model)
+        session.fit.trainer.objective.load_state_dict(whole.fit.trainer.objective.state_dict())
     if num_users is not None:
         session.fit.users = session.fit.users[:num_users]
     fit, values, weights = session.fit, [], []
@@ -44,7 +66,15 @@ def steps(dataset_path, out, sections, *, is_averaged=True, num_users=None):
             values.append(float(report.value))
             weights.append(report.weights.tolist())
     learned = {name: value for part in (fit.model, fit.trainer.objective) for name, value in part.state_dict().items()}
+    if is_sharded:
+        learned[ITEMS] = gather_rows(learned[ITEMS])[0]
     return {"values": values, "weights": weights, "state": {n: v.numpy() for n, v in learned.items()}}
+
+
+def take_over(whole, sharded):
+    """Give a model with a shared out item table the weights of one with a whole table."""
+    weights, table = whole.state_dict(), sharded.embedding.items
+    sharded.load_state_dict({**weights, ITEMS: weights[ITEMS][table.start : table.stop]})
 
 
 def users_seen(dataset_path, out):
@@ -80,9 +110,15 @@ def fail_in(rank):
     return together(action)
 
 
-def validation(dataset_path, out):
+def validation(dataset_path, out, is_sharded=False):
     """What the session's validation says."""
-    session = TrainingSession(Dataset(dataset_path), small_config(), Path(out))
+    session = TrainingSession(Dataset(dataset_path), small_config(model=RANDOM), Path(out))
+    if is_sharded:
+        whole = session.fit.model
+        session = TrainingSession(
+            Dataset(dataset_path), small_config(model={**RANDOM, "sharded_items": True}), Path(out)
+        )
+        take_over(whole, session.fit.model)
     found = session._validate()
     return found.value, found.report, found.extra
 

@@ -71,7 +71,7 @@ class Queries:
     def __len__(self) -> int:
         return len(self.users)
 
-    def take(self, chosen: slice) -> "Queries":
+    def take(self, chosen: slice | npt.NDArray[np.int64]) -> "Queries":
         """Some of them."""
         arrays = (self.users, self.target_events, self.history_starts, self.targets, self.domains)
         return Queries(*(array[chosen] for array in arrays))

@@ -17,6 +17,7 @@ from torch import Tensor
 from syncrec.config import LossConfig
 from syncrec.losses.full_softmax import full_softmax_loss
 from syncrec.losses.sampled_softmax import find_hits, sampled_log_normaliser
+from syncrec.losses.sharded_softmax import sharded_log_normaliser
 from syncrec.parallel import BatchRows
 
 __all__ = ["ItemVectors", "NegativeSampler", "NextItemLoss", "Targets"]
@@ -73,6 +74,7 @@ class NextItemLoss:
         self.config = config
         self.offsets = offsets
         self.sampler = sampler
+        self.first_item: int | None = None  # of those that `items` gives for None, where they are a process's share
 
     def __call__(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """Loss of every target under every answer, in nats.
@@ -93,6 +95,9 @@ class NextItemLoss:
         return self._binary(queries, items, targets, generator)
 
     def _full(self, queries: Tensor, items: ItemVectors, targets: Targets) -> Tensor:
+        if self.first_item is not None:
+            normaliser = sharded_log_normaliser(queries, items(None), self.first_item, targets.domains, self.offsets)
+            return normaliser - _scores(queries, items(targets.items))
         return full_softmax_loss(queries, items(None), targets.items, targets.counts.tolist(), self.offsets)
 
     def _sampled(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel, TrainingOutput
 from syncrec.models.registry import build_model, find_model
 from syncrec.nn.domains import domain_means
-from syncrec.parallel import sum_over_processes
+from syncrec.parallel import sharded_tables, sum_over_processes
 
 __all__ = ["JointObjective", "LossReport", "make_learner"]
 
@@ -135,4 +135,6 @@ def make_learner(
     model.embedding.items.sparse = config.updates_rows(catalogue.num_items)
     sampler = NegativeSampler(catalogue.offsets, item_counts, config.loss.negatives)
     next_item = NextItemLoss(config.loss, catalogue.offsets, sampler)
+    if sharded_tables(model):
+        next_item.first_item = model.item_range[0]
     return model, JointObjective(config, catalogue.num_domains, next_item)

@@ -13,17 +13,21 @@ from syncrec.parallel.processes import (
     processes,
     together,
 )
+from syncrec.parallel.table import ShardedTable, log_sum_over_processes, sharded_tables
 
 __all__ = [
     "BatchRows",
     "Processes",
+    "ShardedTable",
     "gather_rows",
     "gather_strided",
     "launched_as",
+    "log_sum_over_processes",
     "lost_process_is_clear",
     "maximum_over_processes",
     "process_group",
     "processes",
+    "sharded_tables",
     "sum_over_processes",
     "together",
 ]

@@ -6,7 +6,7 @@ and a few numbers: a run that was killed continues from its last checkpoint to t
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from syncrec.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
     load_module,
     load_optimizer,
-    optimizer_tensors,
-    save_checkpoint,
 )
 from syncrec.config import Config, TrainingConfig
 from syncrec.data.packing import PackedBatch
@@ -30,9 +26,10 @@ from syncrec.errors import NonFiniteLossError
 from syncrec.losses.objective import JointObjective, LossReport
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
-from syncrec.parallel import lost_process_is_clear, maximum_over_processes, processes
+from syncrec.parallel import lost_process_is_clear, maximum_over_processes, processes, sharded_tables
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LAST_NAME
+from syncrec.shards import load_together, save_together
 from syncrec.training.device import choose_precision, peak_memory_bytes
 from syncrec.training.optimizer import learning_rate, make_optimizer
 from syncrec.training.progress import ProgressStyle, TrainingProgress
@@ -124,6 +121,8 @@ class Trainer:
         learner = Learner(self.model, self.objective)
         if not self.processes.are_several:
             return learner
+        own_rows = [f"{name}.weight" for name in sharded_tables(learner)]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, own_rows)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(
             learner,
             **_BUFFERS_STAY,
@@ -140,7 +139,7 @@ class Trainer:
         path = self.run / LAST_NAME
         if not path.exists():
             return False
-        checkpoint: Checkpoint = load_checkpoint(path)
+        checkpoint = load_together(path, self.model)
         load_module(self.model, checkpoint.tensors["model"], str(path))
         load_module(self.objective, checkpoint.tensors["objective"], str(path))
         load_optimizer(self.optimizer, checkpoint.tensors.get("optimizer", {}))
@@ -221,7 +220,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         (total * self.processes.size).backward()  # the mean over processes is then the sum
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = clip_gradients(parameters, self.config.gradient_clip)
+        sharded = [table.weight for table in sharded_tables(self.model).values()]
+        norm = clip_gradients(parameters, self.config.gradient_clip, sharded)
         if not bool(torch.isfinite(norm)):
             raise self._non_finite("the gradient")
         self.optimizer.step()
@@ -285,8 +285,7 @@ class Trainer:
         if state.best_value is None or validation.value > state.best_value:
             state.best_value, state.best_epoch, state.stale_epochs = validation.value, state.epoch, 0
             best = {"epoch": state.epoch, "value": validation.value, **validation.extra}
-            if self.processes.is_main:
-                save_checkpoint(self.run / BEST_NAME, {"model": self.model.state_dict()}, best)
+            save_together(self.run / BEST_NAME, {"model": self.model}, best)
             return
         state.stale_epochs += self.config.validate_every
         state.is_finished = state.stale_epochs >= self.config.patience
@@ -320,14 +319,8 @@ class Trainer:
         }
 
     def _save_last(self) -> None:
-        if not self.processes.is_main:
-            return
-        tensors: Mapping[str, Mapping[str, Tensor]] = {
-            "model": self.model.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer),
-        }
-        save_checkpoint(self.run / LAST_NAME, tensors, asdict(self.state))
+        modules = {"model": self.model, "objective": self.objective}
+        save_together(self.run / LAST_NAME, modules, asdict(self.state), self.optimizer)
 
 
 def _named(names: Sequence[str], values: Tensor) -> dict[str, float]:
