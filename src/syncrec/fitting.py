@@ -1,6 +1,7 @@
 """A training from data to the last checkpoint: choosing on validation data and, if wanted, the second fit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import JsonLinesLog, Tracker, make_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import FUSION_GRID, validate
+from syncrec.validation import FUSION_GRID, validate, validation_gaps
 
 __all__ = ["TrainingSession", "check_trainable"]
 
@@ -47,7 +48,10 @@ class TrainingSession:
         return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
 
     def _validate(self) -> Validation:
-        return validate(self.fit.model, self.data, self.queries, self.config.training)
+        found = validate(self.fit.model, self.data, self.queries, self.config.training)
+        if self.config.transfer.gap == "validation":
+            found = replace(found, gaps=validation_gaps(self.fit.model, self.data, self.queries))
+        return found
 
     def _choose_fusion(self) -> dict[str, Any]:
         """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.
@@ -71,6 +75,9 @@ class TrainingSession:
         path.mkdir(exist_ok=True)
         ends = np.asarray(self.data.validation_end)
         fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
+        if self.config.transfer.gap == "validation":  # there is nothing left to measure it on
+            relative_gap = self.fit.trainer.objective.correction.relative_gap
+            fit.trainer.objective.correction.take(relative_gap)
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
         if is_finished:
             save_together(path / BEST_NAME, {"model": fit.model}, chosen)

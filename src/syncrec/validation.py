@@ -7,6 +7,7 @@ import torch
 
 from syncrec.config import TrainingConfig
 from syncrec.data.dataset import Dataset, Queries
+from syncrec.errors import ConfigError
 from syncrec.evaluation import (
     FUSION_GRID,
     Scorer,
@@ -16,13 +17,14 @@ from syncrec.evaluation import (
     shared_ranks,
     summarise,
 )
+from syncrec.losses.full_softmax import full_softmax_loss
 from syncrec.models.interface import SequentialModel
 from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
 from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
 from syncrec.training.loop import Validation
 
-__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate"]
+__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate", "validation_gaps"]
 
 COARSE_GRID = (0.0, 0.5, 1.0)
 
@@ -58,6 +60,33 @@ def validate(
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
     answers = {"cross": by_weight[0.0], "single": by_weight[1.0], "fused": np.asarray(fused)}
     return _validation(answers, queries, dataset, config, weights.tolist())
+
+
+@torch.no_grad()
+def validation_gaps(model: SequentialModel, dataset: Dataset, queries: Queries) -> list[float]:
+    """phi(d) (M8) on the validation targets: mean single loss minus mean cross loss, full softmax over the domain.
+
+    In nats [D]; nan for a domain without targets. Several processes share the queries.
+
+    Raises:
+        ConfigError: the model has one answer, or its item table is shared out over processes.
+    """
+    if len(model.answer_names) == 1 or sharded_tables(model):
+        raise ConfigError("transfer.gap = validation needs a model with two answers, and model.sharded_items = false")
+    group = processes()
+    own = queries.take(slice(group.rank, None, group.size))
+    order = np.argsort(own.domains, kind="stable")
+    own = own.take(order)
+    vectors = answer_vectors(model, dataset, own)
+    domains, targets = torch.as_tensor(own.domains), torch.as_tensor(own.targets)
+    counts = torch.bincount(domains, minlength=dataset.num_domains)
+    asked = torch.stack([vectors.queries["single"], vectors.queries["cross"]], 1)
+    losses = full_softmax_loss(
+        asked, vectors.items, targets.to(asked.device), counts.tolist(), model.catalogue.offsets
+    ).cpu()
+    sums = losses.new_zeros(dataset.num_domains, 2).index_add(0, domains, losses)
+    single, cross = (sum_over_processes(sums) / sum_over_processes(counts)[:, None]).T
+    return (single - cross).tolist()
 
 
 def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple[Factors, int]:

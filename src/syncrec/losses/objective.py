@@ -73,7 +73,7 @@ class JointObjective(nn.Module):
         share = dict(zip(names, shares.unbind(1), strict=True))
         if len(names) > 1:
             gap = means["single"] - means["cross"]  # (M8)
-            if self.training:
+            if self.training and self.correction.config.gap == "training":
                 self.correction.update(gap, counts > 0)
             weights = self.correction.weights()
             information = self._information(encoded, batch, generator)

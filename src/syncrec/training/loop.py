@@ -51,11 +51,15 @@ Batches = Callable[[int, int], Iterator[PackedBatch]]
 
 @dataclass(frozen=True)
 class Validation:
-    """`value` decides which epoch is best; `report` goes into the log, `extra` into the best checkpoint's state."""
+    """`value` decides which epoch is best; `report` goes into the log, `extra` into the best checkpoint's state.
+
+    `gaps` are phi(d) (M8) on the validation targets, nats [D], nan for a domain without any; None: not asked for.
+    """
 
     value: float
     report: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
+    gaps: Sequence[float] | None = None
 
 
 @dataclass
@@ -282,6 +286,9 @@ class Trainer:
     def _take_validation(self, validation: Validation, record: dict[str, Any]) -> None:
         state = self.state
         record["validation"] = validation.report
+        if validation.gaps is not None:
+            self.objective.correction.take(torch.tensor(validation.gaps, device=self.device))
+            record["validation_gap"] = dict(zip(self.domains, validation.gaps, strict=True))
         if state.best_value is None or validation.value > state.best_value:
             state.best_value, state.best_epoch, state.stale_epochs = validation.value, state.epoch, 0
             best = {"epoch": state.epoch, "value": validation.value, **validation.extra}
