@@ -99,3 +99,12 @@ def test_the_relative_gap_is_that_of_the_last_validation(tiny_dataset, tmp_path)
     assert session.fit.trainer.objective.correction.relative_gap.tolist() == pytest.approx(
         [last["validation_gap"][domain] for domain in tiny_dataset.domains], abs=1e-6
     )
+
+
+def test_a_domain_without_held_out_targets_is_told_as_none(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("syncrec.fitting.validation_gaps", lambda *_: [0.5, math.nan, -0.5])
+    config = small_config(transfer={"gap": "validation"}, training={"epochs": 2, "batch_size": 10, "threads": 1})
+    session = TrainingSession(tiny_dataset, config, tmp_path)
+    assert session.run([], show_progress=False)
+    assert list(read_log(tmp_path / "log.jsonl")[-1]["validation_gap"].values()) == [0.5, None, -0.5]
+    assert session.fit.trainer.objective.correction.relative_gap.tolist() == [0.5, 0.0, -0.5]

@@ -5,6 +5,7 @@ and a few numbers: a run that was killed continues from its last checkpoint to t
 """
 
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -288,7 +289,8 @@ class Trainer:
         record["validation"] = validation.report
         if validation.gaps is not None:
             self.objective.correction.take(torch.tensor(validation.gaps, device=self.device))
-            record["validation_gap"] = dict(zip(self.domains, validation.gaps, strict=True))
+            told = [None if math.isnan(gap) else gap for gap in validation.gaps]
+            record["validation_gap"] = dict(zip(self.domains, told, strict=True))
         if state.best_value is None or validation.value > state.best_value:
             state.best_value, state.best_epoch, state.stale_epochs = validation.value, state.epoch, 0
             best = {"epoch": state.epoch, "value": validation.value, **validation.extra}
