@@ -13,7 +13,7 @@ import syncrec
 
 PACKAGE = Path(syncrec.__file__).parent
 RANKS = [
-    {"errors", "rng", "stats", "artifacts"},
+    {"errors", "rng", "stats", "artifacts", "cluster"},
     {"config", "parallel"},
     {"data"},
     {"nn"},
@@ -21,7 +21,18 @@ RANKS = [
     {"losses", "checkpoint", "shards", "runs"},
     {"training", "evaluation"},
     {"reports", "experimentation", "serving", "validation", "analysis"},
-    {"pipeline", "fitting", "demo", "doctor", "retraining", "transfer_report", "inspection", "cards", "client"},
+    {
+        "pipeline",
+        "batch_scoring",
+        "fitting",
+        "demo",
+        "doctor",
+        "retraining",
+        "transfer_report",
+        "inspection",
+        "cards",
+        "client",
+    },
     {"experiments"},
     {"cli", "__main__"},
 ]

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
     "file_checksum",
     "open_manifest",
     "read_json",
+    "remove_tree",
     "replaced_file",
     "staged_directory",
     "write_bytes",
@@ -148,6 +150,15 @@ def staged_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
         _move_into_place(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove `directory`; again, if another process that nobody waits for any more was just writing into it."""
+    for pause_s in (0, 0.1, 1):
+        time.sleep(pause_s)
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
 
 
 def _check_target(target: Path, overwrite: bool) -> None:

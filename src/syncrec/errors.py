@@ -26,6 +26,7 @@ __all__ = [
     "UnknownNameError",
     "UnknownRunError",
     "UnknownUserError",
+    "WorkerError",
     "nearest_names",
 ]
 
@@ -55,6 +56,10 @@ class CheckpointError(ArtifactError):
 
 class MissingCapabilityError(SyncrecError):
     """The machine lacks something that was asked for (a device, an optional package)."""
+
+
+class WorkerError(SyncrecError):
+    """A worker of a cluster died, cannot be reached, or does not see the files it is asked for."""
 
 
 class NonFiniteLossError(SyncrecError):

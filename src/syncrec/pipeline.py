@@ -13,6 +13,7 @@ import torch
 
 from syncrec.artifacts import exclusive
 from syncrec.cards import refresh_card, write_fresh_card
+from syncrec.cluster.engine import Engine
 from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
 from syncrec.data.packing import ViewName
@@ -168,6 +169,7 @@ def prepare(
     columns: Mapping[str, str] | None = None,
     preset: str | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
     report: Callable[[str], None] = lambda _: None,
     **settings: Any,
 ) -> Dataset:
@@ -179,6 +181,7 @@ def prepare(
         columns: the log's column names, for example `{"user": "reviewerID"}`.
         preset: a publisher's layout.
         overwrite: replace an older dataset.
+        engine: of `syncrec.cluster.engine.open_engine`, whose workers do it; None: this process alone.
         report: is given lines about filters and counts.
         settings: keys of `PrepareConfig`, for example `max_history=50`.
 
@@ -191,7 +194,7 @@ def prepare(
     sources = [log if isinstance(log, Source) else Source(str(log)) for log in logs]
     checked = parse_settings(PrepareConfig, settings, "prepare")
     return prepare_dataset(
-        sources, Path(out), checked, columns=columns, preset=preset, overwrite=overwrite, report=report
+        sources, Path(out), checked, columns=columns, preset=preset, overwrite=overwrite, engine=engine, report=report
     )
 
 

@@ -115,6 +115,14 @@ class TestRecommend:
         one = json.loads(call("recommend", place / "run", "--user", "u7", "--domain", "tools", "-k", 3, "--json")[1])
         assert frame.filter(pl.col("user") == "u7")["item"].to_list() == [entry["item"] for entry in one]
 
+    def test_all_users_on_two_workers(self, call, place, tmp_path):
+        question = ["recommend", place / "run", "--all", "--domain", "tools", "-k", 3, "--out"]
+        assert call(*question, tmp_path / "here.parquet")[0] == 0
+        there = tmp_path / "there.parquet"
+        code, text, err = call(*question, there, "--engine", "processes", "--workers", 2)
+        assert (code, text, err) == (0, f"recommendations: {there}  (150 rows)\n", "")
+        assert pl.read_parquet(there).equals(pl.read_parquet(tmp_path / "here.parquet"))
+
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
@@ -142,6 +150,8 @@ class TestRecommend:
             (["--domain", "films", "--all", "--out", "{new}", "-k", "0"], 1, "k must be at least 1, got 0"),
             (["--domain", "films", "--all", "--out", "{place}/data"], 1, "data: is a directory; give the name of a f"),
             (["--domain", "films", "--all", "--out", "{place}/log.csv/x"], 1, "log.csv/x: cannot be written: "),
+            (["--domain", "films", "--user", "u3", "--engine", "processes"], 2, "--engine is for --all"),
+            (["--domain", "films", "--all", "--out", "{new}", "--workers", "2"], 2, "--workers and --address need --e"),
             (["--domain", "films", "--user", "u3", "--answer", "best"], 2, 'Choose from: "fused", "cross", "single".'),
         ],
     )

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from jobs import DOMAINS, TINY, as_options, names_in, real_log
+from syncrec.data.dataset import Dataset
 from syncrec.evaluation import load_result
 
 TINY_OPTIONS = as_options(TINY)
@@ -59,6 +60,13 @@ class TestPrepare:
         assert code == 0
         assert [line.partition(":")[0] for line in out.splitlines()] == ["B", "A", "dataset"]
 
+    def test_two_workers_print_and_make_the_same(self, call, place, tmp_path):
+        here = call("prepare", place / "log.csv", "--out", tmp_path / "here")
+        there = call("prepare", place / "log.csv", "--out", tmp_path / "there", "--engine", "processes", "--workers", 2)
+        assert there == tuple(str(part).replace("/here", "/there") if i else 0 for i, part in enumerate(here))
+        assert names_in(tmp_path) == ["here", "there"]
+        assert Dataset(tmp_path / "here").checksum == Dataset(tmp_path / "there").checksum
+
     def test_overwrite_replaces_an_older_dataset(self, call, copy):
         assert call("prepare", copy / "log.csv", "--out", copy / "data", "--overwrite", "--max-history", 5)[0] == 0
 
@@ -72,6 +80,10 @@ class TestPrepare:
             (["nothing*.csv", "--out", "{new}"], 1, "nothing*.csv: matches no file"),
             (["{place}/data", "--out", "{new}"], 1, "is a directory; name its files"),
             (["--out", "{new}"], 1, "no input: name at least one log"),
+            (["{place}/log.csv", "--out", "{new}", "--workers", "2"], 2, "--workers and --address need --engine"),
+            (["{place}/log.csv", "--out", "{new}", "--engine", "spark"], 2, 'Choose from: "processes", "dask"'),
+            (["{place}/log.csv", "--out", "{new}", "--engine", "dask", "--workers", "0"], 1, "workers must be at leas"),
+            (["{place}/log.csv", "--out", "{new}", "--engine", "processes", "--address", "a:1"], 1, "has none, take"),
             (["--domain", "books.csv", "--out", "{new}"], 2, "--domain takes NAME=FILE, got 'books.csv'"),
             (["{place}/log.csv", "--out", "{new}", "--columns", "user"], 2, "--columns takes name=value pairs, got"),
             (["{place}/log.csv", "--out", "{new}", "--columns", "user=who"], 1, "no column 'who' among 'user', "),

@@ -13,12 +13,14 @@ from syncrec.models.registry import MODELS
 OPTIONS = {
     "prepare": """--out --domain --columns --preset --overwrite --min-user-interactions --min-item-interactions
         --min-user-domains --max-history --drop-repeats --ties --split --validation-from --test-from --bad-rows --seed
+        --engine --workers --address
     """,
     "inspect": "--json",
     "train": "--out --model --config --set --resume --warm-start --track --processes",
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",
-    "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
+    "recommend": """--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json
+        --engine --workers --address""",
     "report": "--out --items --users --retrain --dataset",
     "explain": "--user --domain -k --top --items --dataset --json",
     "benchmark": "--out --workers --report",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from syncrec.cli.engine import AddressOption, EngineOption, WorkersOption, engine_of
 from syncrec.cli.text import UsageError, say
 from syncrec.config import PrepareConfig
 
@@ -34,21 +35,21 @@ def prepare(
         ),
     ] = None,
     overwrite: Annotated[bool, Parameter(help="replace an older dataset")] = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
     settings: Annotated[PrepareConfig, Parameter(name="*")] = _PREPARE_DEFAULTS,
 ) -> None:
     """Make a dataset from raw logs: CSV, TSV, JSON lines, Parquet, plain or compressed."""
     from syncrec.data.prepare import prepare as prepare_dataset
     from syncrec.reports.summary import dataset_lines
 
-    dataset = prepare_dataset(
-        _sources(logs or [], domain or []),
-        out,
-        settings,
-        columns=_pairs(columns or "", "--columns", "user=reviewerID,item=asin"),
-        preset=preset,
-        overwrite=overwrite,
-        report=say,
-    )
+    sources = _sources(logs or [], domain or [])
+    mapped = _pairs(columns or "", "--columns", "user=reviewerID,item=asin")
+    with engine_of(engine, workers, address) as opened:
+        dataset = prepare_dataset(
+            sources, out, settings, columns=mapped, preset=preset, overwrite=overwrite, engine=opened, report=say
+        )
     print("\n".join(dataset_lines(dataset)))
 
 

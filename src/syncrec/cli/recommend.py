@@ -1,12 +1,13 @@
 """The command `recommend`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from syncrec.cli.engine import AddressOption, EngineOption, WorkersOption, engine_of
 from syncrec.cli.text import UsageError
 
 if TYPE_CHECKING:
@@ -31,16 +32,28 @@ def recommend(
     dataset: Annotated[Path | None, Parameter(help="the dataset, if it was moved")] = None,
     out: Annotated[Path | None, Parameter(help="Parquet file for --all")] = None,
     as_json: Annotated[bool, Parameter(name="--json", help="print JSON")] = False,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
 ) -> None:
     """The best k items of a domain: for one user, for a history, or for every user."""
     _check_who(user, history, all_users, out)
+    if engine is not None and not all_users:
+        raise UsageError("--engine is for --all: one user is answered at once")
+    with engine_of(engine, workers, address) as several:
+        if several is not None and out is not None:
+            from syncrec.batch_scoring import Question, recommend_to_all
+
+            question = Question(run, dataset, domain, k, answer, exclude_seen)
+            _print_written(out, recommend_to_all(several, question, out, shown=_shown))
+            return
     from syncrec.pipeline import open_run
 
     opened = open_run(run, dataset)
     recommender = opened.recommender()
     if all_users and out:
         rows = _recommend_all(recommender, opened.dataset, domain, k, answer, exclude_seen, out)
-        print(f"recommendations: {out}  ({rows:,} rows)")
+        _print_written(out, rows)
         return
     if user is not None:
         found = recommender.for_user(user, domain, k, answer=answer, exclude_seen=exclude_seen)
@@ -71,18 +84,23 @@ def _history(text: str) -> list[tuple[str, str]]:
 def _recommend_all(
     recommender: Any, dataset: Any, domain: str, k: int, answer: Answer, exclude_seen: bool, out: Path
 ) -> int:
+    from syncrec.serving.recommender import BATCH_USERS, write_recommendations
+
+    batches = recommender.for_all_users(domain, k, answer=answer, exclude_seen=exclude_seen)
+    return write_recommendations(out, dataset, domain, _shown(batches, -(-dataset.num_users // BATCH_USERS)))
+
+
+def _shown(parts: Iterable[Any], total: int) -> Iterable[Any]:
+    """`parts` with a bar, if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import track
 
-    from syncrec.serving.recommender import write_recommendations
-
-    size = 512
-    batches = recommender.for_all_users(domain, k, answer=answer, exclude_seen=exclude_seen, batch_size=size)
     console = Console(stderr=True)
-    shown = track(
-        batches, "recommending", total=-(-dataset.num_users // size), console=console, disable=not console.is_terminal
-    )
-    return write_recommendations(out, dataset, domain, shown)
+    return track(parts, "recommending", total=total, console=console, disable=not console.is_terminal)
+
+
+def _print_written(out: Path, rows: int) -> None:
+    print(f"recommendations: {out}  ({rows:,} rows)")
 
 
 def _print_recommendations(found: "Sequence[Recommendation]", domain: str, *, as_json: bool) -> None:

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK_EVENTS", "NUM_THREADS", "EventWriter", "Events", "empty_column", "tally", "write_events"]
+__all__ = [
+    "CHUNK_EVENTS",
+    "NUM_THREADS",
+    "EventWriter",
+    "Events",
+    "empty_column",
+    "open_events",
+    "tally",
+    "write_events",
+]
 
 CHUNK_EVENTS = 1 << 22
 NUM_THREADS = 2  # of passes over columns: numpy leaves the interpreter free for most of one, and memory sets the pace
@@ -48,8 +57,8 @@ class EventWriter:
     """Appends events to files `<name>.<column>` in a directory; `close` gives them back memory-mapped."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self._paths = {column: directory / f"{name}.{column}" for column in _COLUMNS}
-        self._files = {column: path.open("wb") for column, path in self._paths.items()}
+        self._directory, self._name = directory, name
+        self._files = {column: (directory / f"{name}.{column}").open("wb") for column in _COLUMNS}
         self.num_events = 0
 
     def append(self, events: Events) -> None:
@@ -69,9 +78,16 @@ class EventWriter:
         """All that was written, memory-mapped read-only."""
         for file in self._files.values():
             file.close()
-        if not self.num_events:
-            return Events(*(np.zeros(0, dtype=kind) for kind in _COLUMNS.values()))
-        return Events(*(np.memmap(self._paths[column], dtype=kind, mode="r") for column, kind in _COLUMNS.items()))
+        return open_events(self._directory, self._name)
+
+
+def open_events(directory: Path, name: str) -> Events:
+    """The events in the files `<name>.<column>` of a directory, memory-mapped read-only."""
+    return Events(*(_open_column(directory / f"{name}.{column}", kind) for column, kind in _COLUMNS.items()))
+
+
+def _open_column(path: Path, kind: Any) -> npt.NDArray[Any]:
+    return np.memmap(path, dtype=kind, mode="r") if path.stat().st_size else np.zeros(0, dtype=kind)
 
 
 def write_events(chunks: Iterable[Events], directory: Path, name: str) -> Events:
@@ -84,7 +100,10 @@ def write_events(chunks: Iterable[Events], directory: Path, name: str) -> Events
 
 def empty_column(path: Path, kind: Any, length: int) -> npt.NDArray[Any]:
     """A writable column of `length` entries in the new file `path`, memory-mapped."""
-    return np.memmap(path, dtype=kind, mode="w+", shape=(length,)) if length else np.zeros(0, dtype=kind)
+    if not length:
+        path.touch()
+        return np.zeros(0, dtype=kind)
+    return np.memmap(path, dtype=kind, mode="w+", shape=(length,))
 
 
 def tally(numbers: npt.NDArray[np.integer], size: int) -> npt.NDArray[np.int64]:

@@ -10,10 +10,10 @@ The order of the steps:
    limit of step 2.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,19 @@ from syncrec.data.events import Events, tally, write_events
 from syncrec.data.k_core import Limits, k_core
 from syncrec.errors import DataError
 
-__all__ = ["Counts", "FilterStep", "apply_filters", "count"]
+__all__ = [
+    "Counts",
+    "FilterStep",
+    "apply_filters",
+    "count",
+    "last_events",
+    "limits_of",
+    "take_steps",
+    "without_repeats",
+]
+
+_Log = TypeVar("_Log")
+_Filter = Callable[[Events], tuple[Events, dict[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -79,32 +91,65 @@ def apply_filters(
     Raises:
         DataError: a step leaves nothing; the text names it.
     """
-    limits = Limits(settings.min_user_interactions, settings.min_item_interactions, settings.min_user_domains)
-    before, steps = count(events), []
-    for name, keep in _filters(domain_of_item, settings, limits, work):
-        kept, details = keep(events)
-        steps.append(FilterStep(name, before, before if kept is events else count(kept), details))
-        events = kept
+    filters: dict[str, _Filter] = {
+        "repeats": lambda events: (write_events(without_repeats(events), work, "no_repeats"), {}),
+        "k-core": lambda events: k_core(events, domain_of_item, limits_of(settings), work),
+        "max-history": lambda events: _cut_histories(events, settings, work),
+    }
+    return take_steps(events, count, filters, settings, report)
+
+
+def take_steps(
+    log: _Log,
+    count: Callable[[_Log], Counts],
+    filters: Mapping[str, Callable[[_Log], tuple[_Log, dict[str, int]]]],
+    settings: PrepareConfig,
+    report: Callable[[str], None],
+) -> tuple[_Log, list[FilterStep]]:
+    """`log` without what `settings` leaves out, and the steps taken, in the module's order.
+
+    Args:
+        log: of any form that `count` can count.
+        count: how much a log holds.
+        filters: by name, from a log to the log that is kept (the same one, if nothing is left out) and what to report.
+        settings: which filters are asked for.
+        report: is given a line for each step.
+
+    Raises:
+        DataError: a step leaves nothing; the text names it.
+    """
+    before, steps = count(log), []
+    for name in _asked(settings):
+        kept, details = filters[name](log)
+        steps.append(FilterStep(name, before, before if kept is log else count(kept), details))
+        log = kept
         report(str(steps[-1]))
-        if not len(events):
+        if not steps[-1].after.events:
             raise DataError(f"nothing is left by the {steps[-1]}; lower its limits")
         before = steps[-1].after
-    return events, steps
+    return log, steps
 
 
-def _filters(
-    domain_of_item: npt.NDArray[np.int64], settings: PrepareConfig, limits: Limits, work: Path
-) -> Iterator[tuple[str, Callable[[Events], tuple[Events, dict[str, int]]]]]:
-    """(name, function from events to the events kept and details to report) of each filter asked for."""
+def limits_of(settings: PrepareConfig) -> Limits:
+    """The limits of the k-core."""
+    return Limits(settings.min_user_interactions, settings.min_item_interactions, settings.min_user_domains)
+
+
+def _asked(settings: PrepareConfig) -> Iterator[str]:
     if settings.drop_repeats:
-        yield "repeats", lambda events: (write_events(_without_repeats(events), work, "no_repeats"), {})
-    yield "k-core", lambda events: k_core(events, domain_of_item, limits, work)
-    if (length := settings.max_history) is not None:
-        details = {"max_history": length}
-        yield "max-history", lambda events: (write_events(_last_events(events, length), work, "last"), details)
+        yield "repeats"
+    yield "k-core"
+    if settings.max_history is not None:
+        yield "max-history"
 
 
-def _without_repeats(events: Events) -> Iterator[Events]:
+def _cut_histories(events: Events, settings: PrepareConfig, work: Path) -> tuple[Events, dict[str, int]]:
+    assert settings.max_history is not None
+    return write_events(last_events(events, settings.max_history), work, "last"), {"max_history": settings.max_history}
+
+
+def without_repeats(events: Events) -> Iterator[Events]:
+    """`events`, by user, without each whose item is that of the user's event just before it."""
     for start, stop in events.spans():
         first = max(start, 1)
         chunk, previous = events[first:stop], events[first - 1 : stop - 1]
@@ -112,7 +157,8 @@ def _without_repeats(events: Events) -> Iterator[Events]:
         yield events[start:stop][np.r_[[True] * (first - start), ~is_repeat].astype(np.bool_)]
 
 
-def _last_events(events: Events, length: int) -> Iterator[Events]:
+def last_events(events: Events, length: int) -> Iterator[Events]:
+    """The last `length` of each user's `events`."""
     user_ends = np.cumsum(tally(events.users, int(events.users.max(initial=0)) + 1))
     for start, stop in events.spans():
         chunk = events[start:stop]

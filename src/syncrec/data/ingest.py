@@ -19,7 +19,15 @@ from syncrec.data.timestamps import parse_times
 from syncrec.data.vocabulary import ItemDomains
 from syncrec.errors import DataError
 
-__all__ = ["LogReader", "RawLog"]
+__all__ = ["LogReader", "RawIds", "RawLog"]
+
+
+class RawIds:
+    """What the arrival codes of a log stand for, and the domain of each item."""
+
+    def __init__(self) -> None:
+        self.users, self.items, self.domains = IdCodes(), IdCodes(), IdCodes()
+        self.item_domains = ItemDomains(self.items, self.domains)
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,7 @@ class RawLog:
     """What was read: events in input order by arrival codes, what the codes stand for, and the rows left out."""
 
     events: Events
-    users: IdCodes
-    items: IdCodes
-    domains: IdCodes
-    item_domains: ItemDomains
+    ids: RawIds
     rejects: Sequence[BadRow]
 
 
@@ -43,8 +48,7 @@ class LogReader:
         self._work, self._preset, self._columns = work, preset, columns
         self._skips = on_bad_rows == "skip"
         self._writer = EventWriter(work, "raw")
-        self._users, self._items, self._domains = IdCodes(), IdCodes(), IdCodes()
-        self._item_domains = ItemDomains(self._items, self._domains)
+        self._ids = RawIds()
         self._rejects: list[BadRow] = []
 
     def read(self, file: InputFile, report: Callable[[str], None]) -> None:
@@ -67,8 +71,7 @@ class LogReader:
 
     def close(self) -> RawLog:
         """All that was read."""
-        events = self._writer.close()
-        return RawLog(events, self._users, self._items, self._domains, self._item_domains, self._rejects)
+        return RawLog(self._writer.close(), self._ids, self._rejects)
 
     def _read(self, file: InputFile) -> None:
         rows = scan_rows(file, self._preset, self._columns)
@@ -83,9 +86,9 @@ class LogReader:
             self._rejects += bad_rows(file, pl.concat(bad), int(has_header(file, self._preset))) if bad else []
 
     def _append(self, batch: pl.DataFrame) -> None:
-        users = self._users.encode(batch["user"])
-        items = self._items.encode(batch["item"])
-        self._item_domains.learn(items, self._domains.encode(batch["domain"]))
+        users = self._ids.users.encode(batch["user"])
+        items = self._ids.items.encode(batch["item"])
+        self._ids.item_domains.learn(items, self._ids.domains.encode(batch["domain"]))
         self._writer.append(Events(users, items, batch["time"].to_numpy()))
 
     def _refuse(self, file: InputFile, rejected: pl.DataFrame) -> None:

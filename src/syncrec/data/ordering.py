@@ -16,7 +16,7 @@ import numpy.typing as npt
 from syncrec.data.events import NUM_THREADS, Events, empty_column
 from syncrec.rng import numpy_generator
 
-__all__ = ["BUCKET_EVENTS", "sort_events", "stable_order"]
+__all__ = ["BUCKET_EVENTS", "deal_events", "sort_events", "stable_order"]
 
 BUCKET_EVENTS = 1 << 18
 
@@ -31,20 +31,17 @@ def sort_events(
 ) -> Events:
     """The events under new numbers (`ranks[old]`), by user and then time; user u at `offsets[u]:offsets[u+1]`.
 
-    Ties in time are as in the input, or shuffled by `shuffle_seed`.
+    Ties in time are as in the input, or shuffled by `shuffle_seed`. Of neighbouring users of a longer log `offsets` are
+    the places there: they begin above 0, and ties are shuffled as they are there if its buckets are here whole.
     """
-    size = len(events)
-    dealt = Events(
-        empty_column(work / "sorted.users", np.uint32, size),
-        empty_column(work / "sorted.items", np.uint32, size),
-        empty_column(work / "sorted.times", np.int64, size),
-    )
-    bucket_of_user = offsets[:-1] // BUCKET_EVENTS
-    starts = offsets[np.searchsorted(bucket_of_user, np.arange(bucket_of_user.max(initial=0) + 2))]
-    _deal(events, user_ranks, item_ranks, bucket_of_user, starts, dealt)
-    buckets = [dealt[start:stop] for start, stop in itertools.pairwise(starts.tolist())]
+    buckets = offsets[:-1] // BUCKET_EVENTS
+    first = int(buckets[0]) if len(buckets) else 0
+    bucket_of_user = buckets - first
+    starts = offsets[np.searchsorted(bucket_of_user, np.arange(bucket_of_user.max(initial=0) + 2))] - offsets[0]
+    dealt = deal_events(events, user_ranks, item_ranks, bucket_of_user, starts, work / "sorted")
+    parts = [dealt[start:stop] for start, stop in itertools.pairwise(starts.tolist())]
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        list(pool.map(_sort_bucket, buckets, itertools.repeat(shuffle_seed), itertools.count()))
+        list(pool.map(_sort_bucket, parts, itertools.repeat(shuffle_seed), itertools.count(first)))
     return dealt
 
 
@@ -74,10 +71,24 @@ def _order_by_each(keys: tuple[npt.NDArray[np.integer], ...]) -> npt.NDArray[np.
     return order[stable_order(keys[0][order])]
 
 
-def _deal(
-    events: Events, user_ranks: _Ranks, item_ranks: _Ranks, bucket_of_user: _Offsets, starts: _Offsets, dealt: Events
-) -> None:
-    """Copy each event behind those already in its bucket; bucket b begins at `starts[b]` of `dealt`."""
+def deal_events(
+    events: Events,
+    user_ranks: _Ranks,
+    item_ranks: _Ranks,
+    bucket_of_user: npt.NDArray[np.integer],
+    starts: _Offsets,
+    place: Path,
+) -> Events:
+    """The events under new numbers, each behind those already in its bucket: bucket b is `starts[b]:starts[b+1]`.
+
+    Written to the columns `<place>.<column>`, memory-mapped and writable.
+    """
+    size = len(events)
+    dealt = Events(
+        empty_column(place.with_name(f"{place.name}.users"), np.uint32, size),
+        empty_column(place.with_name(f"{place.name}.items"), np.uint32, size),
+        empty_column(place.with_name(f"{place.name}.times"), np.int64, size),
+    )
     next_place = starts[:-1].tolist()
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         for chunk in events.chunks():
@@ -89,6 +100,7 @@ def _deal(
             _write_runs(dealt.users, users, runs)
             _write_runs(dealt.items, item_ranks[chunk.items], runs)
             times.result()
+    return dealt
 
 
 def _write_runs(
@@ -99,7 +111,7 @@ def _write_runs(
         column[start : start + len(which)] = values[which]
 
 
-def _runs(numbers: _Offsets) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+def _runs(numbers: npt.NDArray[np.integer]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """Each number that occurs, with its places in ascending order."""
     # Numbers of 16 bits are sorted by radix, in linear time.
     small = numbers.astype(np.uint16) if numbers.max(initial=0) < 1 << 16 else numbers

@@ -11,17 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncrec.artifacts import staged_directory
+from syncrec.artifacts import remove_tree, staged_directory
+from syncrec.cluster.engine import Engine
 from syncrec.config import PrepareConfig
-from syncrec.data.assembly import Log, assemble, drop_gaps, sort_log
+from syncrec.data.assembly import Log, Prepared, assemble, check_not_empty, drop_gaps, sort_log
 from syncrec.data.dataset import Dataset, write_dataset
 from syncrec.data.filters import FilterStep, apply_filters
-from syncrec.data.formats import FIELDS, find_preset
+from syncrec.data.formats import FIELDS, Preset, find_preset
 from syncrec.data.ingest import LogReader, RawLog
 from syncrec.data.rejects import BadRow, write_rejects
 from syncrec.data.sources import InputFile, Source, find_files
 from syncrec.data.splits import check_split_settings
-from syncrec.errors import ConfigError, DataError, nearest_names
+from syncrec.errors import ConfigError, nearest_names
 
 __all__ = ["Source", "prepare"]
 
@@ -36,6 +37,7 @@ def prepare(
     columns: Mapping[str, str] | None = None,
     preset: str | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
     report: Report = lambda _: None,
 ) -> Dataset:
     """Make the dataset `out` from raw logs; it is either whole or not there.
@@ -49,12 +51,14 @@ def prepare(
         columns: the file's column for each of user, item, domain, timestamp; else the preset's or the name itself.
         preset: a key of `formats.PRESETS`.
         overwrite: replace an older dataset.
+        engine: whose workers do it, to the same bytes; they must see the files and the directory of `out`. None: here.
         report: is given lines about progress, filters and what was left out.
 
     Raises:
         ConfigError: a setting, preset or column mapping makes no sense.
         DataError: the log is missing, damaged, holds a bad row, or has too little for the filters or the split.
         ArtifactError: `out` exists.
+        WorkerError: a worker of `engine` died, or does not see a file.
     """
     columns = columns or {}
     _check_columns(columns)
@@ -62,14 +66,31 @@ def prepare(
     layout = find_preset(preset)
     files = find_files(sources)
     with staged_directory(out, overwrite=overwrite) as stage, _work_directory(out) as work:
-        log, rejects = _read_sorted(LogReader(work, layout, columns, settings.bad_rows), files, settings, work, report)
-        log, steps = _filter(log, settings, work, report)
-        arrays, content = assemble(log, settings, work)
+        made = _made(engine, files, (layout, columns), settings, work, report)
         if settings.bad_rows == "skip":
-            write_rejects(stage, rejects)
-        content |= {"settings": _provenance(settings, files, columns, preset), "rejected_rows": len(rejects)}
-        write_dataset(stage, arrays, {**content, "filters": [step.content() for step in steps]})
+            write_rejects(stage, made.rejects)
+        provenance = _provenance(settings, files, columns, preset)
+        content = {**made.content, "settings": provenance, "rejected_rows": len(made.rejects)}
+        write_dataset(stage, made.arrays, {**content, "filters": [step.content() for step in made.steps]})
     return Dataset(out)
+
+
+def _made(
+    engine: Engine | None,
+    files: Sequence[InputFile],
+    layout: tuple[Preset, Mapping[str, str]],
+    settings: PrepareConfig,
+    work: Path,
+    report: Report,
+) -> Prepared:
+    if engine is not None:
+        from syncrec.data.parted.whole import prepare_on
+
+        return prepare_on(engine, files, layout, settings, work, report)
+    log, rejects = _read_sorted(LogReader(work, *layout, settings.bad_rows), files, settings, work, report)
+    log, steps = _filter(log, settings, work, report)
+    arrays, content = assemble(log, settings, work)
+    return Prepared(arrays, content, steps, rejects)
 
 
 # Each step lets go of its input when it returns, and with it of the pages of memory-mapped columns.
@@ -91,8 +112,7 @@ def _read(reader: LogReader, files: Sequence[InputFile], report: Report) -> RawL
     for file in files:
         reader.read(file, report)
     raw = reader.close()
-    if not len(raw.events):
-        raise DataError(f"the log holds no events: {', '.join(str(file.path) for file in files)}")
+    check_not_empty(len(raw.events), files)
     return raw
 
 
@@ -114,5 +134,8 @@ def _check_columns(columns: Mapping[str, str]) -> None:
 @contextmanager
 def _work_directory(out: Path) -> Iterator[Path]:
     """A directory beside `out` for columns on their way, gone at the end."""
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work-") as name:
-        yield Path(name)
+    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.work-"))
+    try:
+        yield work
+    finally:
+        remove_tree(work)

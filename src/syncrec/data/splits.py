@@ -12,7 +12,16 @@ import numpy.typing as npt
 from syncrec.config import PrepareConfig
 from syncrec.errors import ConfigError, DataError
 
-__all__ = ["Cuts", "check_split_settings", "leave_one_out", "split_events", "temporal"]
+__all__ = [
+    "Cuts",
+    "boundaries",
+    "check_split_settings",
+    "count_before",
+    "leave_one_out",
+    "split_events",
+    "temporal",
+    "temporal_cuts",
+]
 
 _LEAST_LEAVE_ONE_OUT = 3
 _Offsets = npt.NDArray[np.int64]
@@ -53,14 +62,28 @@ def split_events(offsets: _Offsets, times: npt.NDArray[np.int64], settings: Prep
     """
     if settings.split == "leave-one-out":
         return leave_one_out(offsets)
+    return temporal(offsets, times, *boundaries(settings, len(times), lambda place: _time_at(times, place)))
+
+
+def boundaries(settings: PrepareConfig, num_events: int, time_at: Callable[[int], int]) -> tuple[int, int]:
+    """The times (ms) at which the validation and the test part of a temporal split begin.
+
+    Args:
+        settings: both times, each a time or a fraction of the events.
+        num_events: of the log.
+        time_at: the time (ms) of the event at a place, from 0, of the whole log in time order.
+
+    Raises:
+        ConfigError: the two times are in the wrong order.
+    """
     assert settings.validation_from is not None and settings.test_from is not None
-    validation_from = _boundary(settings.validation_from, times, "validation_from")
-    test_from = _boundary(settings.test_from, times, "test_from")
+    validation_from = _boundary(settings.validation_from, num_events, time_at, "validation_from")
+    test_from = _boundary(settings.test_from, num_events, time_at, "test_from")
     if validation_from >= test_from:
         raise ConfigError(
             f"validation_from must be before test_from, got {settings.validation_from} and {settings.test_from}"
         )
-    return temporal(offsets, times, validation_from, test_from)
+    return validation_from, test_from
 
 
 def leave_one_out(offsets: _Offsets) -> Cuts:
@@ -89,34 +112,46 @@ def temporal(offsets: _Offsets, times: npt.NDArray[np.int64], validation_from: i
     Raises:
         DataError: a part has no events.
     """
-    cuts = Cuts(
-        offsets[:-1] + _count_before(offsets, times, validation_from),
-        offsets[:-1] + _count_before(offsets, times, test_from),
-    )
+    before_validation, before_test = (count_before(offsets, times, limit) for limit in (validation_from, test_from))
+    return temporal_cuts(offsets, before_validation, before_test, int(times.min()), int(times.max()))
+
+
+def temporal_cuts(offsets: _Offsets, before_validation: _Offsets, before_test: _Offsets, first: int, last: int) -> Cuts:
+    """The cuts of users that have so many events before each of the two times ([U] each).
+
+    `first` and `last` are the times (ms) that the log spans.
+
+    Raises:
+        DataError: a part has no events.
+    """
+    cuts = Cuts(offsets[:-1] + before_validation, offsets[:-1] + before_test)
     parts = {"training": cuts.train_end - offsets[:-1], "validation": cuts.validation_end - cuts.train_end}
     parts["test"] = offsets[1:] - cuts.validation_end
     for name, lengths in parts.items():
         if not lengths.any():
             raise DataError(
-                f"the temporal split leaves no {name} events; the log runs from {_date(times.min())} to "
-                f"{_date(times.max())}: change validation_from or test_from"
+                f"the temporal split leaves no {name} events; the log runs from {_date(first)} to {_date(last)}: "
+                "change validation_from or test_from"
             )
     return cuts
 
 
-def _count_before(offsets: _Offsets, times: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
+def count_before(offsets: _Offsets, times: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
     """For each user how many of the events lie before `limit`."""
     before = np.zeros(len(times) + 1, dtype=np.int64)
     np.cumsum(times < limit, out=before[1:])
     return np.diff(before[offsets])
 
 
-def _boundary(value: str, times: npt.NDArray[np.int64], setting: str) -> int:
+def _time_at(times: npt.NDArray[np.int64], place: int) -> int:
+    return int(np.partition(times, place)[place])
+
+
+def _boundary(value: str, num_events: int, time_at: Callable[[int], int], setting: str) -> int:
     fraction = _fraction(value)
     if fraction is None:
         return _milliseconds(value, setting)
-    place = int(fraction * len(times))
-    return int(np.partition(times, place)[place])
+    return time_at(int(fraction * num_events))
 
 
 def _milliseconds(value: str, setting: str) -> int:
@@ -134,5 +169,5 @@ def _fraction(value: str) -> float | None:
     return number if 0 < number < 1 else None
 
 
-def _date(milliseconds: np.int64) -> str:
-    return str(np.datetime64(int(milliseconds), "ms").astype("datetime64[s]"))
+def _date(milliseconds: int) -> str:
+    return str(np.datetime64(milliseconds, "ms").astype("datetime64[s]"))

@@ -11,7 +11,17 @@ import numpy.typing as npt
 from syncrec.data.events import NUM_THREADS, Events
 from syncrec.data.splits import Cuts
 
-__all__ = ["Overview", "describe", "domain_counts", "length_summary", "overview", "tied_share"]
+__all__ = [
+    "Overview",
+    "Times",
+    "describe",
+    "domain_counts",
+    "length_summary",
+    "merged_overviews",
+    "merged_times",
+    "overview",
+    "times_of",
+]
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SPAN = 1 << 20
@@ -23,14 +33,24 @@ class Overview:
     """Counts from which everything else follows (U users, D domains, I items).
 
     `user_events` int32 [U, D]: events of a user in a domain; `part_events` int64 [D, 3]: training, validation and
-    test events of a domain; `item_counts` int64 [I]: training events of an item; `cold_targets` int64 [D]: test events
-    whose item has no training event.
+    test events of a domain; `item_counts` and `item_targets` int64 [I]: training and test events of an item.
     """
 
     user_events: npt.NDArray[np.int32]
     part_events: npt.NDArray[np.int64]
     item_counts: npt.NDArray[np.int64]
-    cold_targets: npt.NDArray[np.int64]
+    item_targets: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of the times of a log: the first and last (ms), and of its neighbouring events of one user how many tie (ms)."""
+
+    events: int
+    first: int
+    last: int
+    neighbours: int
+    ties: int
 
 
 def overview(events: Events, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], num_domains: int) -> Overview:
@@ -55,8 +75,17 @@ def overview(events: Events, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], 
             part_events += of_parts.reshape(part_events.shape)
             item_counts += of_items
     targets = events.items[_test_places(cuts, user_events.sum(axis=1).cumsum())]
-    cold_targets = np.bincount(domain_of_item[targets[item_counts[targets] == 0]], minlength=num_domains)
-    return Overview(user_events, part_events, item_counts, cold_targets)
+    return Overview(user_events, part_events, item_counts, np.bincount(targets, minlength=len(item_counts)))
+
+
+def merged_overviews(views: Sequence[Overview]) -> Overview:
+    """The overview of a log whose users, in order, are those of the parts that `views` (at least one) are of."""
+    return Overview(
+        np.concatenate([view.user_events for view in views]),
+        sum((view.part_events for view in views[1:]), views[0].part_events),
+        sum((view.item_counts for view in views[1:]), views[0].item_counts),
+        sum((view.item_targets for view in views[1:]), views[0].item_targets),
+    )
 
 
 def _test_places(cuts: Cuts, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -71,15 +100,22 @@ def _parts(users: npt.NDArray[np.uint32], places: npt.NDArray[np.int64], cuts: C
     return (places >= cuts.train_end[users]).astype(np.int64) + (places >= cuts.validation_end[users])
 
 
-def tied_share(events: Events) -> float:
-    """Share of neighbouring events of one user with equal time (to the millisecond), 0..1; 0 without neighbours."""
+def times_of(events: Events) -> Times:
+    """Counted over `events`, which are sorted by user and of which there is at least one."""
     neighbours = ties = 0
     for start, stop in events.spans():
         chunk = events[max(start - 1, 0) : stop]
         same_user = chunk.users[1:] == chunk.users[:-1]
         neighbours += int(same_user.sum())
         ties += int((same_user & (chunk.times[1:] == chunk.times[:-1])).sum())
-    return ties / neighbours if neighbours else 0.0
+    return Times(len(events), int(events.times.min()), int(events.times.max()), neighbours, ties)
+
+
+def merged_times(parts: Sequence[Times]) -> Times:
+    """Of a log whose users are those of the `parts`, of which there is at least one."""
+    first, last = min(part.first for part in parts), max(part.last for part in parts)
+    events, neighbours, ties = (sum(getattr(p, name) for p in parts) for name in ("events", "neighbours", "ties"))
+    return Times(events, first, last, neighbours, ties)
 
 
 def domain_counts(
@@ -98,14 +134,21 @@ def domain_counts(
     return counts
 
 
-def describe(view: Overview, events: Events, cuts: Cuts, domains: Sequence[str]) -> dict[str, Any]:
-    """The manifest's statistics; lengths in events, shares 0..1 (None where there is nothing to share), times UTC."""
+def describe(
+    view: Overview, times: Times, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], domains: Sequence[str]
+) -> dict[str, Any]:
+    """The manifest's statistics; lengths in events, shares 0..1 (None where there is nothing to share), times UTC.
+
+    `tied_timestamps` is the share of neighbouring events of one user with equal time, 0 without neighbours.
+    """
     uses_domain = (view.user_events > 0).astype(np.int64)
     lengths = view.user_events.sum(axis=1)
     tests = view.part_events[:, _PARTS.index("test")]
+    is_cold = view.item_counts == 0
+    cold = np.bincount(domain_of_item[is_cold], weights=view.item_targets[is_cold], minlength=len(domains))
     num_domains = np.bincount(uses_domain.sum(axis=1), minlength=len(domains) + 1)
     return {
-        "events": len(events),
+        "events": times.events,
         "users": len(lengths),
         "items": len(view.item_counts),
         "users_without_targets": int(np.sum(cuts.train_end == np.cumsum(lengths))),
@@ -115,11 +158,9 @@ def describe(view: Overview, events: Events, cuts: Cuts, domains: Sequence[str])
             "all": length_summary(lengths),
             "by_domain": {d: length_summary(view.user_events[:, i]) for i, d in enumerate(domains)},
         },
-        "tied_timestamps": tied_share(events),
-        "cold_test_items": {
-            d: float(view.cold_targets[i] / tests[i]) if tests[i] else None for i, d in enumerate(domains)
-        },
-        "time_range": {"first": _date(events.times.min()), "last": _date(events.times.max())},
+        "tied_timestamps": times.ties / times.neighbours if times.neighbours else 0.0,
+        "cold_test_items": {d: float(cold[i] / tests[i]) if tests[i] else None for i, d in enumerate(domains)},
+        "time_range": {"first": _date(times.first), "last": _date(times.last)},
     }
 
 
@@ -131,5 +172,5 @@ def length_summary(lengths: npt.NDArray[np.integer]) -> dict[str, float]:
     return {"mean": float(present.mean()), "min": int(present.min()), **named, "max": int(present.max())}
 
 
-def _date(milliseconds: np.int64) -> str:
-    return str(np.datetime64(int(milliseconds), "ms").astype("datetime64[s]"))
+def _date(milliseconds: int) -> str:
+    return str(np.datetime64(milliseconds, "ms").astype("datetime64[s]"))

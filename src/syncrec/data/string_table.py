@@ -48,8 +48,12 @@ class StringTable:
         return self._bytes(index).decode()
 
     def __iter__(self) -> Iterator[str]:
-        for first in range(0, len(self), _READ_AT_ONCE):
-            offsets = self._offsets[first : first + _READ_AT_ONCE + 1].tolist()
+        return self.between(0, len(self))
+
+    def between(self, begin: int, end: int) -> Iterator[str]:
+        """The ids of the indices from `begin` up to but not including `end`."""
+        for first in range(begin, end, _READ_AT_ONCE):
+            offsets = self._offsets[first : min(first + _READ_AT_ONCE, end) + 1].tolist()
             text = self._text[offsets[0] : offsets[-1]].tobytes()
             for start, stop in itertools.pairwise(offsets):
                 yield text[start - offsets[0] : stop - offsets[0]].decode()

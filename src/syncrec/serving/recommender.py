@@ -20,9 +20,18 @@ from syncrec.runs import TrainedModel
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Answer", "History", "Recommendation", "Recommender", "write_recommendations"]
+__all__ = [
+    "BATCH_USERS",
+    "Answer",
+    "History",
+    "Recommendation",
+    "Recommender",
+    "recommendation_table",
+    "write_recommendations",
+]
 
 Answer = Literal["fused", "cross", "single"]
+BATCH_USERS = 512
 Ints = npt.NDArray[np.int64]
 History = tuple[Ints, Ints]  # items and times
 
@@ -100,13 +109,24 @@ class Recommender:
         return [Recommendation(rank, ids[item], score) for rank, (item, score) in enumerate(found, start=1)]
 
     def for_all_users(
-        self, domain: str, k: int, *, answer: Answer = "fused", exclude_seen: bool = False, batch_size: int = 512
+        self,
+        domain: str,
+        k: int,
+        *,
+        answer: Answer = "fused",
+        exclude_seen: bool = False,
+        batch_size: int = BATCH_USERS,
+        users: range | None = None,
     ) -> Iterator[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
-        """(user numbers [b], items inside the domain [b, k], scores [b, k]) in batches; -inf marks "no item left"."""
-        number = self.dataset.domain_index(domain)
-        for start in range(0, self.dataset.num_users, batch_size):
-            users = np.arange(start, min(start + batch_size, self.dataset.num_users))
-            yield users, *self._best([self.history_of(int(u)) for u in users], number, k, answer, exclude_seen)
+        """(user numbers [b], items inside the domain [b, k], scores [b, k]) in batches; -inf marks "no item left".
+
+        `users` are consecutive numbers, by default all. Scores of the same batch are the same to the bit; a user in
+        another batch may get others in the last digit.
+        """
+        number, asked = self.dataset.domain_index(domain), users or range(self.dataset.num_users)
+        for start in range(asked.start, asked.stop, batch_size):
+            batch = np.arange(start, min(start + batch_size, asked.stop))
+            yield batch, *self._best([self.history_of(int(u)) for u in batch], number, k, answer, exclude_seen)
 
     def history_of(self, user: int) -> History:
         """Everything that the user with this number did in the dataset."""
@@ -162,30 +182,34 @@ def write_recommendations(
 ) -> int:
     """Write (user, rank, item, score) of all `batches` as one Parquet file, in one rename; gives the rows written.
 
+    Users are in ascending order.
+
     Raises:
         ArtifactError: `path` cannot be written; this is known before the first batch is computed.
     """
     from syncrec import artifacts
 
     with artifacts.replaced_file(path) as place:
-        frame = _table(dataset, dataset.domain_index(domain), batches)
+        frame = recommendation_table(dataset, dataset.domain_index(domain), batches)
         frame.write_parquet(place)
     return len(frame)
 
 
-def _table(
+def recommendation_table(
     dataset: Dataset, domain: int, batches: Iterable[tuple[Ints, Ints, npt.NDArray[np.float32]]]
 ) -> "pl.DataFrame":
+    """(user, rank, item, score), a row for each item; `batches` as in `Recommender.for_all_users`, at least one."""
     import polars as pl
 
     users, items, scores = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     is_item = np.isfinite(scores)
     rows, ranks = np.nonzero(is_item)
-    user_ids = pl.Series(list(dataset.users), dtype=pl.String)
+    first, last = int(users[0]), int(users[-1])
+    user_ids = pl.Series(list(dataset.users.between(first, last + 1)), dtype=pl.String)
     item_ids = pl.Series(list(dataset.item_tables[domain]), dtype=pl.String)
     return pl.DataFrame(
         {
-            "user": user_ids.gather(users[rows]),
+            "user": user_ids.gather(users[rows] - first),
             "rank": (ranks + 1).astype(np.int32),
             "item": item_ids.gather(items[is_item]),
             "score": scores[is_item],
