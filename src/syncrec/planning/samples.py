@@ -1,4 +1,4 @@
-"""Logs of a given shape, made from a seed: what the benchmarks feed to every library alike."""
+"""Datasets of a given shape, made from a seed: what benchmarks and `syncrec bench` measure on."""
 
 import tempfile
 from pathlib import Path
