@@ -5,8 +5,9 @@
 
 The plan is told users, items, domains, events and settings, nothing else; the log is drawn at random, lengths from a
 log-normal distribution and items by a power law. The sizes are not among those that `syncrec bench` measures. Each
-size runs in a process of its own on one thread: 36 steps after 4 that warm up, CPU seconds, packing included; memory is
-the peak of the process.
+size runs three times, in turn with the others, each time in a process of its own on one thread: 36 steps after 4 that
+warm up, CPU seconds, packing included. A figure is the median of the three medians, since other programs that use the
+memory slow a run by up to a third; memory is the peak of the process.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from syncrec.training.device import peak_memory_bytes
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
-STEPS, WARM = 36, 4
+STEPS, WARM, ROUNDS = 36, 4, 3
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,24 @@ def measured(name: str) -> dict[str, float]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def compare(name: str, case: Case, machine: Machine) -> dict[str, str]:
-    found = measured(name)
+def measured_in_turn() -> dict[str, dict[str, float]]:
+    """The median of the rounds, and the range of the steps."""
+    rounds = [{name: measured(name) for name in CASES} for _ in range(ROUNDS)]
+    found = {}
+    for name in CASES:
+        steps = [one[name]["step_s"] for one in rounds]
+        peak = median(one[name]["peak_bytes"] for one in rounds)
+        found[name] = {"step_s": median(steps), "peak_bytes": peak, "fastest": min(steps), "slowest": max(steps)}
+    return found
+
+
+def compare(found: dict[str, float], case: Case, machine: Machine) -> dict[str, str]:
     workload = Workload(case.users, case.items, case.domains, int(case.lengths.sum()), load_config(None, case.settings))
     plan = estimate(workload, machine)
     tensors = plan.chosen.memory_bytes - machine.base_memory_bytes
     return {
         "size": case.title,
-        "step, measured": f"{found['step_s']:.3f} s",
+        "step, measured": f"{found['step_s']:.3f} s ({found['fastest']:.3f} to {found['slowest']:.3f})",
         "planned": f"{plan.chosen.whole_step_s:.3f} s",
         "off": f"{plan.chosen.whole_step_s / found['step_s'] - 1:+.0%}",
         "peak, measured": f"{found['peak_bytes'] / 2**20:,.0f} MiB",
@@ -150,7 +161,8 @@ def main() -> None:
         print(json.dumps(train(CASES[options.train])))
         return
     machine = load_machine(options.machine) if options.machine else bench("cpu", 1, print)
-    write([compare(name, case, machine) for name, case in CASES.items()], machine, options.out)
+    found = measured_in_turn()
+    write([compare(found[name], case, machine) for name, case in CASES.items()], machine, options.out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ OPTIONS = {
     "recommend": "--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json",
     "report": "--out --items --users --retrain --dataset",
     "explain": "--user --domain -k --top --items --dataset --json",
-    "benchmark": "--out --workers --report",
+    "benchmark": "--out --workers --join --report",
     "plan": """--users --items --domains --events --gpus --processes --machine --config --history --dim --layers
         --experts --loss --negatives --batch-size --set --json""",
     "bench": "--out --device --threads",
