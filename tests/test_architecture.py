@@ -32,6 +32,7 @@ RANKS = [
         "inspection",
         "cards",
         "client",
+        "planning",
     },
     {"experiments"},
     {"cli", "__main__"},

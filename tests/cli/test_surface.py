@@ -23,7 +23,10 @@ OPTIONS = {
         --engine --workers --address""",
     "report": "--out --items --users --retrain --dataset",
     "explain": "--user --domain -k --top --items --dataset --json",
-    "benchmark": "--out --workers --report",
+    "benchmark": "--out --workers --join --report",
+    "plan": """--users --items --domains --events --gpus --processes --machine --config --history --dim --layers
+        --experts --loss --negatives --batch-size --set --json""",
+    "bench": "--out --device --threads",
     "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
     "experiment start": "--reason",
     "experiment ramp": "--to --reason",

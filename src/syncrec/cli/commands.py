@@ -44,6 +44,8 @@ _COMMANDS = [
         "benchmark",
         "Tune, train and compare a grid of models, seeds and datasets; continues where it stopped.",
     ),
+    ("plan", "plan", "Memory, communication and time of a training before it is run, and what drives them."),
+    ("bench", "plan", "Measure in two minutes what a training costs on this machine, for `syncrec plan`."),
     (
         "simulate",
         "simulate",
