@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shapes import make_dataset
 from syncrec.data.packing import Catalogue
 from syncrec.evaluation import all_metrics, full_ranks, summarise
 from syncrec.evaluation.ranking import query_blocks
 from syncrec.models.registry import build_model
 from syncrec.models.scoring import VectorScorer, answer_vectors
+from syncrec.planning.samples import make_dataset
 from training import base_config, movielens_shape
 
 SIZES = [(943, 1682), (20_000, 100_000), (100_000, 100_000)]

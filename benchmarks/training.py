@@ -20,14 +20,11 @@ import numpy as np
 import torch
 
 from products import rate_of, recorded_products
-from shapes import make_dataset, skewed_lengths
 from syncrec.config import Config, load_config
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
-from syncrec.losses.objective import make_learner
-from syncrec.models.batch import TensorBatch
-from syncrec.training.optimizer import make_optimizer
-from syncrec.training.row_updates import clip_gradients
+from syncrec.data.packing import Catalogue, PackedBatch, training_batches, training_users
+from syncrec.planning.samples import make_dataset, skewed_lengths
+from syncrec.planning.steps import TrainingStep
 
 CPU = torch.device("cpu")
 
@@ -45,29 +42,15 @@ class Measurement:
     peak_mib: int
 
 
-class Step:
-    """One training step as the trainer makes it."""
+class Step(TrainingStep):
+    """A step of a fresh model for a dataset."""
 
     def __init__(self, dataset: Dataset, config: Config, precision: torch.dtype) -> None:
-        catalogue = Catalogue.of(dataset)
-        self.config, self.precision = config, precision
-        self.model, self.objective = make_learner(config, catalogue, np.asarray(dataset.item_counts))
-        self.optimizer = make_optimizer([self.model, self.objective], config.training)
-        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
+        super().__init__(Catalogue.of(dataset), np.asarray(dataset.item_counts), config, CPU, precision)
 
     def batches(self, dataset: Dataset) -> list[PackedBatch]:
         users = training_users(dataset)
         return list(training_batches(dataset, self.packer, users, self.config.training.batch_size, 0, 0))
-
-    def run(self, packed: PackedBatch) -> None:
-        batch = TensorBatch.of(packed, CPU)
-        with torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32):
-            report = self.objective(self.model, batch, torch.Generator().manual_seed(0))
-        self.optimizer.zero_grad(set_to_none=True)
-        report.total.backward()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        clip_gradients(parameters, 1.0)
-        self.optimizer.step()
 
 
 def measure(name: str, dataset: Dataset, config: Config, precision: torch.dtype, max_steps: int = 16) -> Measurement:

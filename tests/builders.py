@@ -104,10 +104,10 @@ def random_histories(catalogue, lengths, seed=0):
     return [random.integers(0, catalogue.num_items, n).tolist() for n in lengths]
 
 
-def tiny_arrays():
-    """The dataset of the fixture `tiny_dataset`."""
+def tiny_arrays(sizes=DOMAIN_SIZES):
+    """The dataset of the fixture `tiny_dataset`; or one with domains of other sizes."""
     random = np.random.default_rng(7)
-    starts = np.cumsum([0, *DOMAIN_SIZES])
+    starts = np.cumsum([0, *sizes])
     lengths = random.integers(1, 15, NUM_USERS)
     histories = [random_walk(random, length, starts) for length in lengths]
     offsets = np.cumsum([0, *lengths]).astype(np.int64)
@@ -121,19 +121,18 @@ def tiny_arrays():
         validation_end=np.maximum(offsets[:-1], offsets[1:] - 1),
         item_counts=np.bincount(trained, minlength=starts[-1]).astype(np.int64),
         users=[f"u{u:03d}" for u in range(NUM_USERS)],
-        items_of_domain=[
-            [f"{name[0]}{i:02d}" for i in range(n)] for name, n in zip(DOMAINS, DOMAIN_SIZES, strict=True)
-        ],
+        items_of_domain=[[f"{name[0]}{i:02d}" for i in range(n)] for name, n in zip(DOMAINS, sizes, strict=True)],
         domains=DOMAINS,
     )
 
 
 def random_walk(random, length, starts):
     """A history in which the next item of a domain is most often the one after the last."""
-    place = [0] * len(DOMAIN_SIZES)
+    sizes = np.diff(starts)
+    place = [0] * len(sizes)
     events = []
-    for domain in random.integers(0, len(DOMAIN_SIZES), length):
-        step = 1 if random.random() < 0.8 else random.integers(0, DOMAIN_SIZES[domain])
-        place[domain] = (place[domain] + step) % DOMAIN_SIZES[domain]
+    for domain in random.integers(0, len(sizes), length):
+        step = 1 if random.random() < 0.8 else random.integers(0, sizes[domain])
+        place[domain] = (place[domain] + step) % sizes[domain]
         events.append(starts[domain] + place[domain])
     return np.asarray(events, dtype=np.int64)

@@ -14,11 +14,11 @@ import syncrec
 PACKAGE = Path(syncrec.__file__).parent
 RANKS = [
     {"errors", "rng", "stats", "artifacts", "cluster"},
-    {"config"},
+    {"config", "parallel"},
     {"data"},
     {"nn"},
     {"models"},
-    {"losses", "checkpoint", "runs"},
+    {"losses", "checkpoint", "shards", "runs"},
     {"training", "evaluation"},
     {"reports", "experimentation", "serving", "validation", "analysis"},
     {
@@ -32,6 +32,7 @@ RANKS = [
         "inspection",
         "cards",
         "client",
+        "planning",
     },
     {"experiments"},
     {"cli", "__main__"},
@@ -44,6 +45,7 @@ STRANGERS = [
     ("serving", {"training", "losses", "evaluation"}),
     ("experimentation", {"models", "nn", "training", "losses", "evaluation", "serving"}),
     ("nn", {"data", "config"}),
+    ("parallel", {"config"}),
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}

@@ -1,14 +1,19 @@
 """The validation of an epoch against ranks counted by hand."""
 
+import math
+
 import numpy as np
 import pytest
 
-from builders import shake, small_model
+from builders import shake, small_config, small_model
 from syncrec.config import TrainingConfig
 from syncrec.data.packing import Catalogue
+from syncrec.errors import ConfigError
 from syncrec.evaluation import ranking
+from syncrec.fitting import TrainingSession
 from syncrec.models.scoring import answer_vectors
-from syncrec.validation import COARSE_GRID, validate
+from syncrec.training.tracking import read_log
+from syncrec.validation import COARSE_GRID, validate, validation_gaps
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +63,48 @@ def test_a_model_of_one_answer_has_no_fusion(tiny_dataset):
     assert set(found.report) == {"cross"}
     assert found.extra == {}
     assert found.value == found.report["cross"]["macro"]["mrr"]
+
+
+def test_the_gap_is_the_mean_single_loss_minus_the_mean_cross_loss_of_held_out_targets(model, tiny_dataset):
+    queries = tiny_dataset.queries("validation")
+    vectors = answer_vectors(model, tiny_dataset, queries)
+    losses = {"cross": [[] for _ in range(3)], "single": [[] for _ in range(3)]}
+    for n, (target, domain) in enumerate(zip(queries.targets, queries.domains, strict=True)):
+        start, stop = tiny_dataset.item_range(domain)
+        for answer, found in losses.items():
+            scores = (vectors.items[start:stop] @ vectors.queries[answer][n]).tolist()
+            found[domain].append(math.log(sum(map(math.exp, scores))) - scores[target - start])
+    expected = [np.mean(s) - np.mean(c) for s, c in zip(losses["single"], losses["cross"], strict=True)]
+    assert validation_gaps(model, tiny_dataset, queries) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_of_one_answer_has_no_gap(tiny_dataset):
+    model = small_model(Catalogue.of(tiny_dataset), name="sasrec")
+    with pytest.raises(ConfigError, match="two answers"):
+        validation_gaps(model, tiny_dataset, tiny_dataset.queries("validation"))
+
+
+def test_the_relative_gap_is_that_of_the_last_validation(tiny_dataset, tmp_path):
+    training = {"epochs": 2, "batch_size": 10, "threads": 1}
+    config = small_config(transfer={"gap": "validation"}, training=training)
+    session = TrainingSession(tiny_dataset, config, tmp_path)
+    assert session.run([], show_progress=False)
+    first, last = read_log(tmp_path / "log.jsonl")
+    assert set(first["weight"].values()) == {1.0}, "before the first validation there is nothing to go by"
+    measured = [first["validation_gap"][domain] for domain in tiny_dataset.domains]
+    powers = [math.exp(gap) for gap in measured]
+    weights = [3 * power / sum(powers) for power in powers]
+    assert [last["weight"][domain] for domain in tiny_dataset.domains] == pytest.approx(weights, abs=1e-4)
+    assert last["relative_gap"] == pytest.approx(first["validation_gap"], abs=1e-6)
+    assert session.fit.trainer.objective.correction.relative_gap.tolist() == pytest.approx(
+        [last["validation_gap"][domain] for domain in tiny_dataset.domains], abs=1e-6
+    )
+
+
+def test_a_domain_without_held_out_targets_is_told_as_none(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("syncrec.fitting.validation_gaps", lambda *_: [0.5, math.nan, -0.5])
+    config = small_config(transfer={"gap": "validation"}, training={"epochs": 2, "batch_size": 10, "threads": 1})
+    session = TrainingSession(tiny_dataset, config, tmp_path)
+    assert session.run([], show_progress=False)
+    assert list(read_log(tmp_path / "log.jsonl")[-1]["validation_gap"].values()) == [0.5, None, -0.5]
+    assert session.fit.trainer.objective.correction.relative_gap.tolist() == [0.5, 0.0, -0.5]

@@ -47,6 +47,9 @@ _PLACES = {
 # than one. A few thousand turns cost little in both cases. Read when torch is loaded; what the user sets stands.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+# Else each of several processes warns that all parameters were used, which is no matter. Errors are still told.
+if os.environ.get("WORLD_SIZE", "1") != "1":
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def __getattr__(name: str) -> Any:

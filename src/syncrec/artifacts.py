@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from syncrec.errors import ArtifactError
+from syncrec.errors import ArtifactError, MissingCapabilityError
 
 __all__ = [
     "MANIFEST_NAME",
     "altered_files",
+    "claim",
     "exclusive",
     "file_checksum",
     "open_manifest",
@@ -90,6 +91,30 @@ def exclusive(directory: Path) -> Iterator[None]:
                 f"{directory}: another process is writing it; wait for its end, or choose another --out"
             ) from None
         yield
+
+
+def claim(path: Path) -> IO[str] | None:
+    """The file `path`, locked and nobody else's as long as it is open; None if somebody else has it.
+
+    A process that inherits the open file keeps it too, so a claim lasts until the last of these has ended, however.
+
+    Raises:
+        MissingCapabilityError: the system has no such locks (Windows).
+        ArtifactError: the file cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise MissingCapabilityError("several workers need file locks, which this system has not; use one") from None
+    with _clear_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -93,6 +93,11 @@ class ModelConfig(Section):
         True,
         description="embed the period of each event and the time since the one before it; not in the paper",
     )
+    sharded_items: bool = Field(
+        False,
+        description="share the rows of the item table out over the processes that train, for a catalogue that one "
+        "device cannot hold; needs item_start = random",
+    )
     mixing: Literal["asymmetric", "no-stop-gradient", "no-separation", "own-only"] = Field(
         "asymmetric",
         description="ACMoE (M5), or an ablation: every task trains all experts; likewise with one gate for all "
@@ -107,6 +112,8 @@ class ModelConfig(Section):
             raise ValueError(
                 f"num_cross_experts must be below num_experts, got {self.num_cross_experts} and {self.num_experts}"
             )
+        if self.sharded_items and self.item_start != "random":
+            raise ValueError(f"sharded_items needs item_start = random, got {self.item_start}")
         return self
 
 
@@ -137,6 +144,11 @@ class TransferConfig(Section):
     correction: bool = Field(True, description="weigh the cross losses of the domains (M10); off: weight 1 each")
     alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9), or of contributions")
     beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9); contributions alike")
+    gap: Literal["training", "validation"] = Field(
+        "training",
+        description="where the gap (M8) is measured: on the targets of each step, or after each epoch on those of the "
+        "validation split, which no view can have learned by heart",
+    )
     temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10), or negative transfer")
 
 

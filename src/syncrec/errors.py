@@ -13,8 +13,10 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "LostProcessError",
     "MissingCapabilityError",
     "NonFiniteLossError",
+    "OtherProcessError",
     "StoreError",
     "StoreFullError",
     "StoreRefusalError",
@@ -62,6 +64,14 @@ class WorkerError(SyncrecError):
 
 class NonFiniteLossError(SyncrecError):
     """Training met a loss that is NaN or infinite; the text names the step, the domain and the part."""
+
+
+class LostProcessError(SyncrecError):
+    """Another of several processes that train together has ended or does not answer any more."""
+
+
+class OtherProcessError(SyncrecError):
+    """Something went wrong in another of several processes, so that all of them end."""
 
 
 class BusyError(SyncrecError):

@@ -1,6 +1,7 @@
 """A training from data to the last checkpoint: choosing on validation data and, if wanted, the second fit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
+from syncrec.checkpoint import load_module
 from syncrec.config import Config
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
 from syncrec.errors import DataError
 from syncrec.losses.objective import make_learner
+from syncrec.parallel import processes
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
+from syncrec.shards import load_together, save_together
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
-from syncrec.training.tracking import JsonLinesLog, make_tracker
+from syncrec.training.tracking import JsonLinesLog, Tracker, make_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import FUSION_GRID, validate
+from syncrec.validation import FUSION_GRID, validate, validation_gaps
 
 __all__ = ["TrainingSession", "check_trainable"]
 
@@ -45,7 +48,10 @@ class TrainingSession:
         return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
 
     def _validate(self) -> Validation:
-        return validate(self.fit.model, self.data, self.queries, self.config.training)
+        found = validate(self.fit.model, self.data, self.queries, self.config.training)
+        if self.config.transfer.gap == "validation":
+            found = replace(found, gaps=validation_gaps(self.fit.model, self.data, self.queries))
+        return found
 
     def _choose_fusion(self) -> dict[str, Any]:
         """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.
@@ -54,13 +60,13 @@ class TrainingSession:
             the state of the best checkpoint.
         """
         path = self.path / BEST_NAME
-        best = load_checkpoint(path)
+        best = load_together(path, self.fit.model)
         if "fusion_weights" not in best.state:
             return best.state
         load_module(self.fit.model, best.tensors["model"], str(path))
         chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
         state = {**best.state, **chosen.extra}
-        save_checkpoint(path, best.tensors, state)
+        save_together(path, {"model": self.fit.model}, state)
         return state
 
     def _refit(self, chosen: dict[str, Any], track: Sequence[str], show_progress: ProgressStyle) -> bool:
@@ -69,9 +75,12 @@ class TrainingSession:
         path.mkdir(exist_ok=True)
         ends = np.asarray(self.data.validation_end)
         fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
+        if self.config.transfer.gap == "validation":  # there is nothing left to measure it on
+            relative_gap = self.fit.trainer.objective.correction.relative_gap
+            fit.trainer.objective.correction.take(relative_gap)
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
         if is_finished:
-            save_checkpoint(path / BEST_NAME, {"model": fit.model.state_dict()}, chosen)
+            save_together(path / BEST_NAME, {"model": fit.model}, chosen)
         return is_finished
 
 
@@ -109,15 +118,14 @@ class _Fit:
         show_progress: ProgressStyle,
     ) -> bool:
         """Train to the end, from the last checkpoint on if there is one; false if stopped by a signal."""
-        trackers = [make_tracker(kind, self.path) for kind in track]
         self.trainer.resume()
-        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
+        trackers = self._trackers(track)
         try:
             return self.trainer.train(
                 self._batches,
                 -(-len(self.users) // self.training.batch_size),
                 validate,
-                [log, *trackers],
+                trackers,
                 num_epochs=num_epochs,
                 show_progress=show_progress,
             )
@@ -125,10 +133,17 @@ class _Fit:
             for tracker in trackers:
                 tracker.close()
 
+    def _trackers(self, track: Sequence[str]) -> list[Tracker]:
+        if not processes().is_main:
+            return []
+        log = JsonLinesLog(self.path / LOG_NAME, self.trainer.state.epoch)
+        return [log, *(make_tracker(kind, self.path) for kind in track)]
+
     def _batches(self, epoch: int, skip: int) -> Iterator[PackedBatch]:
-        training = self.training
+        training, group = self.training, processes()
+        share = (group.rank, group.size)
         return training_batches(
-            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends
+            self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends, share=share
         )
 
 

@@ -3,6 +3,7 @@
 The functions are the Python API; the command line calls them and adds nothing.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from syncrec.fitting import TrainingSession, check_trainable
 from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer, answer_vectors
+from syncrec.parallel import Processes, process_group, together
 from syncrec.runs import RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
@@ -208,7 +210,7 @@ def train(  # noqa: PLR0913 (all but two are options by name)
     track: Sequence[str] = (),
     show_progress: ProgressStyle = True,
 ) -> Run:
-    """Train a model on a prepared dataset.
+    """Train a model on a prepared dataset; with others, if a launcher such as torchrun has started several processes.
 
     Args:
         dataset: prepared, or its directory.
@@ -225,19 +227,46 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         KeyboardInterrupt: a signal stopped it; the state was saved first.
         SyncrecError: bad settings, a damaged checkpoint, a loss that is not finite, another process at work in `out`.
     """
-    data, out = dataset if isinstance(dataset, Dataset) else Dataset(dataset), Path(out)
-    wanted = _effective_config(config, model, settings)
-    begun = _begun_run(out, data, wanted if model or config or settings else None) if resume else None
-    for kind in track:
-        check_tracker(kind)
-    earlier = _earlier_run(warm_start, begun)
-    session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier)
-    directory = begun or RunDirectory.create(out, wanted, data, None if earlier is None else earlier.path)
-    with exclusive(directory.path):
+    out = Path(out)
+    with process_group() as group, contextlib.ExitStack() as held:
+        data = dataset if isinstance(dataset, Dataset) else together(lambda: _opened(Path(dataset), group))
+        wanted, begun = together(lambda: _wanted(data, out, model, config, settings, resume=resume))
+        for kind in track:
+            check_tracker(kind)
+        earlier = _earlier_run(warm_start, begun)
+        session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier)
+        directory = begun or together(lambda: _created(out, wanted, data, earlier, group))
+        together(lambda: held.enter_context(exclusive(out)) if group.is_main else None)
         if session.run(track, show_progress=show_progress):
-            write_fresh_card(directory, data)
+            together(lambda: write_fresh_card(directory, data) if group.is_main else None)
             return Run(directory.path, data.path)
     raise KeyboardInterrupt
+
+
+def _opened(path: Path, group: Processes) -> Dataset:
+    """The dataset, whose content the main process alone checks."""
+    return Dataset(path, check_content=group.is_main)
+
+
+def _wanted(
+    data: Dataset,
+    out: Path,
+    model: str | None,
+    config: Config | str | Path | None,
+    settings: Sequence[str],
+    *,
+    resume: bool,
+) -> tuple[Config, RunDirectory | None]:
+    """The settings asked for, and the run to go on with."""
+    wanted = _effective_config(config, model, settings)
+    return wanted, _begun_run(out, data, wanted if model or config or settings else None) if resume else None
+
+
+def _created(out: Path, config: Config, data: Dataset, earlier: EarlierRun | None, group: Processes) -> RunDirectory:
+    """The run, made by the main process and opened by the others."""
+    if not group.is_main:
+        return RunDirectory.open(out)
+    return RunDirectory.create(out, config, data, None if earlier is None else earlier.path)
 
 
 def _effective_config(config: Config | str | Path | None, model: str | None, settings: Sequence[str]) -> Config:

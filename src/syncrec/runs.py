@@ -28,6 +28,7 @@ from syncrec.data.packing import Catalogue
 from syncrec.errors import ArtifactError, CheckpointError
 from syncrec.models.interface import SequentialModel
 from syncrec.models.registry import build_model
+from syncrec.shards import load_together
 
 __all__ = ["BEST_NAME", "LAST_NAME", "LOG_NAME", "REFIT_NAME", "RunDirectory", "TrainedModel", "library_versions"]
 
@@ -161,8 +162,8 @@ class RunDirectory:
                     f"{self.path}: the second fit (training.refit) is not finished; "
                     f"go on with `syncrec train DATASET --out {self.path} --resume`"
                 )
-        checkpoint = load_checkpoint(path)
         model = build_model(self.catalogue, self.config.model)
+        checkpoint = load_together(path, model)
         load_module(model, checkpoint.tensors["model"], str(path))
         weights = checkpoint.state.get("fusion_weights")
         fusion = None if weights is None else tuple(weights[domain] for domain in self.info["domains"])

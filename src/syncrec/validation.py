@@ -3,16 +3,28 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from syncrec.config import TrainingConfig
 from syncrec.data.dataset import Dataset, Queries
-from syncrec.evaluation import FUSION_GRID, Scorer, all_metrics, choose_fusion_weights, full_ranks, summarise
+from syncrec.errors import ConfigError
+from syncrec.evaluation import (
+    FUSION_GRID,
+    Scorer,
+    all_metrics,
+    choose_fusion_weights,
+    full_ranks,
+    shared_ranks,
+    summarise,
+)
+from syncrec.losses.full_softmax import full_softmax_loss
 from syncrec.models.interface import SequentialModel
 from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
+from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
 from syncrec.training.loop import Validation
 
-__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate"]
+__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate", "validation_gaps"]
 
 COARSE_GRID = (0.0, 0.5, 1.0)
 
@@ -21,11 +33,10 @@ def answer_scorers(
     vectors: AnswerVectors, queries: Queries, fusion_weights: Sequence[float] | None
 ) -> dict[str, Scorer]:
     """A scorer for each answer of the model and, with weights w_d [D], for the fused one."""
-    scorers: dict[str, Scorer] = {name: VectorScorer(q, vectors.items) for name, q in vectors.queries.items()}
+    asked = dict(vectors.queries)
     if fusion_weights is not None:
-        fused = fuse(vectors.queries, fusion_weights, queries.domains)
-        scorers["fused"] = VectorScorer(fused, vectors.items)
-    return scorers
+        asked["fused"] = fuse(vectors.queries, fusion_weights, queries.domains)
+    return {name: VectorScorer(q, vectors.items, vectors.first_item) for name, q in asked.items()}
 
 
 def validate(
@@ -35,17 +46,47 @@ def validate(
     config: TrainingConfig,
     grid: Sequence[float] = COARSE_GRID,
 ) -> Validation:
-    """Full ranks of the validation queries in every answer; the fused one takes each domain's best weight of `grid`."""
-    vectors = answer_vectors(model, dataset, queries)
-    if len(vectors.queries) == 1:
-        ranks = full_ranks(queries, dataset, answer_scorers(vectors, queries, None))
-        return _validation(ranks, queries, dataset, config, None)
-    by_weight = {weight: _fused_ranks(vectors, queries, dataset, weight) for weight in grid}
+    """Full ranks of the validation queries in every answer; the fused one takes each domain's best weight of `grid`.
+
+    Several processes share the work, and each gets all the ranks.
+    """
+    shares_items = bool(sharded_tables(model))
+    ranker = (_SharedItems if shares_items else _SharedQueries)(model, dataset, queries)
+    if len(model.answer_names) == 1:
+        return _validation(ranker.ranks(None), queries, dataset, config, None)
+    by_weight = {weight: ranker.ranks([weight] * dataset.num_domains)["fused"] for weight in grid}
     weights = choose_fusion_weights(by_weight.__getitem__, queries.domains, dataset.num_domains, grid)
     of_query = weights[queries.domains]
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
     answers = {"cross": by_weight[0.0], "single": by_weight[1.0], "fused": np.asarray(fused)}
     return _validation(answers, queries, dataset, config, weights.tolist())
+
+
+@torch.no_grad()
+def validation_gaps(model: SequentialModel, dataset: Dataset, queries: Queries) -> list[float]:
+    """phi(d) (M8) on the validation targets: mean single loss minus mean cross loss, full softmax over the domain.
+
+    In nats [D]; nan for a domain without targets. Several processes share the queries.
+
+    Raises:
+        ConfigError: the model has one answer, or its item table is shared out over processes.
+    """
+    if len(model.answer_names) == 1 or sharded_tables(model):
+        raise ConfigError("transfer.gap = validation needs a model with two answers, and model.sharded_items = false")
+    group = processes()
+    own = queries.take(slice(group.rank, None, group.size))
+    order = np.argsort(own.domains, kind="stable")
+    own = own.take(order)
+    vectors = answer_vectors(model, dataset, own)
+    domains, targets = torch.as_tensor(own.domains), torch.as_tensor(own.targets)
+    counts = torch.bincount(domains, minlength=dataset.num_domains)
+    asked = torch.stack([vectors.queries["single"], vectors.queries["cross"]], 1)
+    losses = full_softmax_loss(
+        asked, vectors.items, targets.to(asked.device), counts.tolist(), model.catalogue.offsets
+    ).cpu()
+    sums = losses.new_zeros(dataset.num_domains, 2).index_add(0, domains, losses)
+    single, cross = (sum_over_processes(sums) / sum_over_processes(counts)[:, None]).T
+    return (single - cross).tolist()
 
 
 def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple[Factors, int]:
@@ -62,9 +103,47 @@ def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple
     return fit_factors(dataset, value, seed, settings)
 
 
-def _fused_ranks(vectors: AnswerVectors, queries: Queries, dataset: Dataset, weight: float) -> np.ndarray:
-    scorer = answer_scorers(vectors, queries, [weight] * dataset.num_domains)["fused"]
-    return full_ranks(queries, dataset, {"fused": scorer})["fused"]
+class _SharedQueries:
+    """Full ranks of queries that processes share out among them; alone, of all."""
+
+    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
+        group = processes()
+        self.dataset, self.own = dataset, queries.take(slice(group.rank, None, group.size))
+        self.vectors = answer_vectors(model, dataset, self.own)
+
+    def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
+        """Of all queries [Q], in the fused answer alone if there are weights for it."""
+        scorers = _wanted_scorers(self.vectors, self.own, fusion_weights)
+        ranks = full_ranks(self.own, self.dataset, scorers)
+        return {name: gather_strided(torch.as_tensor(own)).numpy() for name, own in ranks.items()}
+
+
+class _SharedItems:
+    """Full ranks where each process holds the vectors of a part of the items, and all those of all queries."""
+
+    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
+        self.dataset, self.queries, self.part, group = dataset, queries, model.item_range, processes()
+        # As many for each, since all take part in a look-up: some are asked twice.
+        numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % len(queries)
+        own = answer_vectors(model, dataset, queries.take(numbers))
+        asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in own.queries.items()}
+        self.vectors = AnswerVectors(asked, own.items, own.first_item)
+
+    def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
+        """Of all queries [Q], in the fused answer alone if there are weights for it."""
+        scorers = _wanted_scorers(self.vectors, self.queries, fusion_weights)
+        return shared_ranks(self.queries, self.dataset, scorers, self.part, _sum_of_all)
+
+
+def _wanted_scorers(
+    vectors: AnswerVectors, queries: Queries, fusion_weights: Sequence[float] | None
+) -> dict[str, Scorer]:
+    scorers = answer_scorers(vectors, queries, fusion_weights)
+    return scorers if fusion_weights is None else {"fused": scorers["fused"]}
+
+
+def _sum_of_all(values: np.ndarray) -> np.ndarray:
+    return sum_over_processes(torch.as_tensor(values)).numpy()
 
 
 def _validation(

@@ -16,14 +16,17 @@ OPTIONS = {
         --engine --workers --address
     """,
     "inspect": "--json",
-    "train": "--out --model --config --set --resume --warm-start --track",
+    "train": "--out --model --config --set --resume --warm-start --track --processes",
     "evaluate": "--split --protocol --seed --dataset --json",
     "compare": "--metric --baseline --answer --json",
     "recommend": """--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json
         --engine --workers --address""",
     "report": "--out --items --users --retrain --dataset",
     "explain": "--user --domain -k --top --items --dataset --json",
-    "benchmark": "--out --workers --report",
+    "benchmark": "--out --workers --join --report",
+    "plan": """--users --items --domains --events --gpus --processes --machine --config --history --dim --layers
+        --experts --loss --negatives --batch-size --set --json""",
+    "bench": "--out --device --threads",
     "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
     "experiment start": "--reason",
     "experiment ramp": "--to --reason",

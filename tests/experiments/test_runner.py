@@ -14,7 +14,7 @@ import pytest
 from syncrec.config import load_config
 from syncrec.errors import ConfigError
 from syncrec.evaluation import load_result
-from syncrec.experiments.jobs import Job, run_jobs
+from syncrec.experiments.jobs import Job, run_jobs, run_queue
 from syncrec.experiments.plan import MEMORY_MODELS, load_plan
 from syncrec.experiments.runner import Experiment
 from syncrec.experiments.summary import write_summary
@@ -122,6 +122,92 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
     assert outcomes["good"] is None
     assert "no such run" in outcomes["bad"]
     assert "sasrec" in (tmp_path / "good.txt").read_text()
+
+
+def test_a_queue_runs_so_many_at_a_time_and_asks_again_after_each(tmp_path):
+    jobs = [Job(f"job {n}", [["models"]], tmp_path / f"{n}.txt") for n in range(3)]
+    running, most, order = set(), [], []
+
+    def take():
+        if not jobs:
+            return len(order) < 3  # as long as something runs there might be more
+        running.add(jobs[0].name)
+        most.append(len(running))
+        return jobs.pop(0)
+
+    def finished(outcome):
+        assert outcome.fault is None
+        running.discard(outcome.job.name)
+        order.append(outcome.job.name)
+
+    run_queue(take, 2, finished)
+    assert sorted(order) == ["job 0", "job 1", "job 2"]
+    assert max(most) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_share_a_search_and_one_is_killed(plan_path, experiment, tmp_path):
+    text = plan_path.read_text().replace("seeds = [0, 1]", "seeds = [0]").replace("trials = 2", "trials = 4")
+    text = text.replace("[models.item-knn]\n[models.bpr-mf]\n", "").replace("[1e-3, 1e-2]", "{low = 1e-4, high = 1e-2}")
+    text = text.replace('log = "log.csv"', f'dataset = "{experiment.dataset_path("small")}"')
+    text = text.split("[models.alone]")[0].replace('twin = "alone"\n', "")
+    (tmp_path / "plan.toml").write_text(text)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "syncrec", "benchmark", str(tmp_path / "plan.toml"), "--out", str(out), "--join"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    leader, helper = (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    )
+    claims, deadline = out / "tuning/small/syncrec/claims", time.monotonic() + 60
+    while len(list(claims.glob("*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    helper.kill()
+    _, errors = leader.communicate(timeout=120)
+    helper.communicate()
+    survivor = leader
+    if leader.returncode:  # the process that was killed had the directory; the other one was its helper
+        survivor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        _, errors = survivor.communicate(timeout=120)
+    assert survivor.returncode == 0, errors
+    content = json.loads((out / "tuning/small/syncrec/chosen.json").read_text())
+    assert len(content["trials"]) == 4
+    assert all(trial["value"] is not None for trial in content["trials"])
+    assert len(list((out / "tuning/small/syncrec").glob("trial-*.toml"))) == 4
+    assert content["chosen"] == max(content["trials"], key=lambda trial: trial["value"])["settings"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_several_workers_go_on_where_one_worker_stopped(plan_path, experiment, tmp_path):
+    text = (
+        plan_path.read_text()
+        .replace("seeds = [0, 1]", "seeds = [0]")
+        .replace("[1e-3, 1e-2]", "{low = 1e-4, high = 1e-2}")
+    )
+    text = text.replace("[models.item-knn]\n[models.bpr-mf]\n", "")
+    text = text.replace('log = "log.csv"', f'dataset = "{experiment.dataset_path("small")}"')
+    (tmp_path / "plan.toml").write_text(text.replace("trials = 2", "trials = 5"))
+    out, lines = tmp_path / "out", []
+
+    def stopping(line):
+        lines.append(line)
+        if "trial 3 of 5" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Experiment(load_plan(tmp_path / "plan.toml"), out, 1, stopping).run()
+    files = {path.name: path.read_text() for path in (out / "tuning/small/syncrec").glob("trial-*.toml")}
+    assert len(files) == 3
+    assert Experiment(load_plan(tmp_path / "plan.toml"), out, 2, lines.append).run() == []
+    content = json.loads((out / "tuning/small/syncrec/chosen.json").read_text())
+    assert len(content["trials"]) == 5
+    assert all((out / "tuning/small/syncrec" / name).read_text() == text for name, text in files.items())
+    first = [load_config(out / f"tuning/small/syncrec/trial-{n:03d}/config.toml") for n in range(5)]
+    assert [config.training.learning_rate for config in first] == [
+        trial["settings"]["training.learning_rate"] for trial in content["trials"]
+    ]
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

@@ -106,3 +106,11 @@ def test_the_ablation_without_correction_keeps_the_single_loss():
     report = objective(model, batch, torch.Generator().manual_seed(0))
     parts = report.domain_losses["cross"].sum() + report.domain_losses["single"].sum()
     torch.testing.assert_close(report.total, parts)
+
+
+def test_a_measured_gap_replaces_the_relative_one_where_there_is_one():
+    correction = correction_of()
+    correction.update(torch.tensor([2.0, 4.0]), HERE)
+    before = correction.relative_gap.tolist()
+    correction.take(torch.tensor([float("nan"), -1.0]))
+    assert correction.relative_gap.tolist() == [before[0], -1.0]

@@ -60,7 +60,7 @@ def compare(sizes, histories, **sections):
 
     cut = [h[-config.model.max_length - 1 :] for h in histories]
     places = [(user, t) for user, h in enumerate(cut) for t in range(len(h))]
-    chosen = choose_anchors(batch.users, batch.domains, torch.Generator().manual_seed(5))
+    chosen = choose_anchors(batch.users, batch.domains, batch.rows.uniform(torch.Generator().manual_seed(5)))
     anchors = {places[packed.order[i]] for i in chosen.tolist()}
     discriminators = objective.mutual_information.discriminator
     network = ReferenceNetwork(model)

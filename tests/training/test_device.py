@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -54,3 +56,11 @@ def test_zero_threads_are_all_cores_of_the_process():
 def test_peak_memory_of_the_process_covers_what_it_holds():
     held = torch.ones(30_000_000)
     assert peak_memory_bytes(torch.device("cpu")) > held.nbytes
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system's own figure is taken")
+def test_peak_memory_of_a_process_is_not_that_of_the_one_that_started_it():
+    held = torch.ones(150_000_000)
+    code = "import torch; from syncrec.training.device import peak_memory_bytes as p; print(p(torch.device('cpu')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < held.nbytes

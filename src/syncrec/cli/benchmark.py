@@ -15,7 +15,10 @@ def benchmark(
     /,
     *,
     out: Annotated[Path, Parameter(help="directory of everything it makes; the same one continues")],
-    workers: Annotated[int, Parameter(help="runs at a time; with more than one, each has one thread")] = 1,
+    workers: Annotated[int, Parameter(help="runs and trials at a time; with more than one, each has one thread")] = 1,
+    join: Annotated[
+        bool, Parameter(help="where another process is at work in OUT, of this machine or another, share its tuning")
+    ] = False,
     report: Annotated[Path | None, Parameter(help="Markdown file of the results; by default OUT/results.md")] = None,
 ) -> None:
     """Tune, train and compare a grid of models, seeds and datasets; continues where it stopped."""
@@ -24,12 +27,15 @@ def benchmark(
     from syncrec.experiments.runner import Experiment
     from syncrec.experiments.summary import write_summary
 
-    experiment = Experiment(load_plan(plan), out, workers, say)
+    experiment = Experiment(load_plan(plan), out, workers, say, joins=join)
     markdown = report or out / "results.md"
     try:
         faults = experiment.run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("what was trained is saved; continue with the same command") from None
+    if not experiment.is_leader:
+        print(f"{out}: every search is done; the process that was joined trains the grid")
+        return
     content = write_summary(experiment, markdown)
     for title, tables in content["tables"].items():
         console().rule(title)

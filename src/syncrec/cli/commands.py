@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from syncrec.cli.text import UsageError, fail
-from syncrec.errors import ConfigError, SyncrecError
+from syncrec.errors import ConfigError, LostProcessError, SyncrecError
 
 __all__ = ["app", "run"]
 
@@ -44,6 +44,8 @@ _COMMANDS = [
         "benchmark",
         "Tune, train and compare a grid of models, seeds and datasets; continues where it stopped.",
     ),
+    ("plan", "plan", "Memory, communication and time of a training before it is run, and what drives them."),
+    ("bench", "plan", "Measure in two minutes what a training costs on this machine, for `syncrec plan`."),
     (
         "simulate",
         "simulate",
@@ -75,6 +77,8 @@ def run(arguments: Sequence[str] | None) -> int:
         return 1
     except OSError as error:
         return fail(f"{error.filename or 'the system says'}: {error.strerror or error}", 1)
+    except LostProcessError as error:
+        return fail(str(error), 1, is_known_to_all=False)
     except SyncrecError as error:
         return fail(str(error), 2 if isinstance(error, UsageError) else 1)
     return 0

@@ -1,9 +1,10 @@
 """The command `train`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 __all__ = ["train"]
 
@@ -27,8 +28,21 @@ def train(
     track: Annotated[
         list[Literal["tensorboard", "mlflow"]] | None, Parameter(help="also log there; repeatable")
     ] = None,
+    processes: Annotated[
+        int | None,
+        Parameter(help="on this machine, each with a share of every batch", validator=validators.Number(gte=1)),
+    ] = None,
 ) -> None:
-    """Train a model; stops cleanly on Ctrl-C and continues with --resume."""
+    """Train a model; stops cleanly on Ctrl-C and continues with --resume.
+
+    On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec train ...`.
+    """
+    from syncrec.parallel import launched_as
+
+    if processes is not None and processes > 1 and not launched_as().are_several:
+        from syncrec.parallel.launcher import launch
+
+        sys.exit(launch(processes, "syncrec", sys.argv[1:]))
     from syncrec.pipeline import train as train_model
     from syncrec.reports.verdict import verdict_lines
 
@@ -46,6 +60,8 @@ def train(
     except KeyboardInterrupt:
         saved = "what was trained is saved; continue with the same command and --resume"
         raise KeyboardInterrupt(saved) from None
+    if not launched_as().is_main:
+        return
     if run.trained.fusion_weights is not None:
         weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
         print("weight of the single answer: " + ", ".join(f"{domain} {weight:g}" for domain, weight in weights))

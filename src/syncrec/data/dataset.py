@@ -71,6 +71,11 @@ class Queries:
     def __len__(self) -> int:
         return len(self.users)
 
+    def take(self, chosen: slice | npt.NDArray[np.int64]) -> "Queries":
+        """Some of them."""
+        arrays = (self.users, self.target_events, self.history_starts, self.targets, self.domains)
+        return Queries(*(array[chosen] for array in arrays))
+
 
 def write_dataset(stage: Path, arrays: DatasetArrays, content: dict[str, Any]) -> None:
     """Write `arrays` into the (staged, empty) directory and then the manifest with `content` in it."""

@@ -103,6 +103,8 @@ class PackedBatch:
     single_slots: Ints  # [N]
     domain_counts: Ints  # targets of each domain [D]
     order: Ints  # [N], number of the target as it was handed in
+    first_target: int = 0  # of how many targets of other processes, handed in before, it is a part
+    num_all_targets: int | None = None  # of the whole batch; None: this is the whole
 
 
 def pack_segments(lengths: Ints, capacity: int) -> tuple[Ints, Ints, int]:
@@ -299,7 +301,7 @@ def training_users(dataset: Dataset) -> Ints:
     return np.flatnonzero(np.asarray(dataset.train_end) > np.asarray(dataset.user_offsets)[:-1])
 
 
-def training_batches(
+def training_batches(  # noqa: PLR0913 (what of which epoch, and whose part)
     dataset: Dataset,
     packer: BatchPacker,
     users: Ints,
@@ -308,10 +310,14 @@ def training_batches(
     epoch: int,
     skip: int = 0,
     ends: Ints | None = None,
+    *,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[PackedBatch]:
     """One epoch over `users` in an order drawn for `epoch`, without its first `skip` batches.
 
     Of each user the last T + 1 events before `ends` [U] are targets; None: before the end of the training part.
+    With `share` (i, n) of each batch the i-th of n parts: neighbours in it with about as many events as in the
+    others, or nobody at all.
     """
     order = users[numpy_generator(seed, "order", epoch).permutation(len(users))]
     ends, firsts = np.asarray(dataset.train_end if ends is None else ends), np.asarray(dataset.user_offsets)
@@ -319,8 +325,19 @@ def training_batches(
         chosen = order[start : start + batch_size]
         stops = ends[chosen]
         starts = np.maximum(firsts[chosen], stops - packer.max_length - 1)
-        events, lengths, times = _gather(dataset, starts, stops)
-        yield packer.training_batch(events, lengths, times)
+        own, first, total = _share(stops - starts, *share)
+        events, lengths, times = _gather(dataset, starts[own], stops[own])
+        batch = packer.training_batch(events, lengths, times)
+        yield replace(batch, first_target=first, num_all_targets=total)
+
+
+def _share(lengths: Ints, number: int, count: int) -> tuple[slice, int, int]:
+    """Part `number` of `count` of a batch: its users, the number of events before them, and of all."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1])
+    cuts = np.searchsorted(ends - lengths / 2, total * np.arange(count + 1) / count)
+    own = slice(int(cuts[number]), int(cuts[number + 1]))
+    return own, int(ends[own.start - 1]) if own.start else 0, total
 
 
 def query_batches(

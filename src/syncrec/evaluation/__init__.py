@@ -16,6 +16,7 @@ from syncrec.evaluation.results import (
     versions,
 )
 from syncrec.evaluation.seeds import GroupComparison, compare_groups
+from syncrec.evaluation.shared import shared_ranks
 
 __all__ = [
     "FUSION_GRID",
@@ -42,6 +43,7 @@ __all__ = [
     "metric_values",
     "result_path",
     "save_result",
+    "shared_ranks",
     "summarise",
     "versions",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "Scorer",
     "Scores",
     "count_above",
+    "count_equal",
     "query_blocks",
     "score_block",
     "target_scores",
@@ -117,13 +118,18 @@ def count_above(scores: Scores, own: Scores) -> IntArray:
     return _count(np.greater, scores, own)
 
 
+def count_equal(scores: Scores, own: Scores) -> IntArray:
+    """How many scores of each row of [q, items] are the row's `own`, [q]."""
+    return _count(np.equal, scores, own)
+
+
 def tie_mean_ranks(scores: Scores, target_columns: IntArray) -> FloatArray:
     """Rank of each row's target, at least 1: `1 + higher + equal / 2`, the mean over all orders of a tie, [q].
 
     `higher` and `equal` count the row's other columns by their score.
     """
     own = target_scores(scores, target_columns)
-    equal = _count(np.equal, scores, own) - 1
+    equal = count_equal(scores, own) - 1
     ranks: FloatArray = 1.0 + count_above(scores, own) + equal / 2.0
     return ranks
 

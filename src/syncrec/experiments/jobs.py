@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from syncrec.errors import SyncrecError
 
-__all__ = ["Job", "Outcome", "evaluate_command", "run_jobs", "train_command"]
+__all__ = ["Job", "Outcome", "evaluate_command", "run_jobs", "run_queue", "train_command"]
+
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Job:
     name: str
     commands: Sequence[Sequence[str]]
     log: Path
+    claim: IO[str] | None = None  # a locked file (`artifacts.claim`) that the commands' processes keep locked too
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,22 @@ def run_jobs(jobs: Sequence[Job], num_workers: int, finished: Callable[[Outcome]
             finished(outcome)
 
 
+def run_queue(take: Callable[[], Job | bool], num_workers: int, finished: Callable[[Outcome], None]) -> None:
+    """Run what `take` gives, `num_workers` at a time, until it has nothing; `finished` is told of each at once.
+
+    Args:
+        take: the next job; true if there may be one later, false if there will be none.
+        num_workers: jobs at a time.
+        finished: called in this thread, before the next `take`.
+
+    Raises:
+        KeyboardInterrupt: as `run_jobs`.
+    """
+    with _Workers(num_workers) as workers:
+        for outcome in workers.run_queue(take):
+            finished(outcome)
+
+
 class _Workers:
     def __init__(self, count: int) -> None:
         self._pool = ThreadPoolExecutor(count)
@@ -84,16 +104,31 @@ class _Workers:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
 
+    def run_queue(self, take: Callable[[], Job | bool]) -> Iterator[Outcome]:
+        """The outcomes of the jobs that `take` gives, as they end."""
+        pending: set[Future[Outcome]] = set()
+        taken: Job | bool = True
+        while taken or pending:
+            while len(pending) < self._count and isinstance(taken := take(), Job):
+                pending.add(self._pool.submit(self._work, taken))
+            if not pending:
+                if taken:
+                    time.sleep(_POLL_S)
+                continue
+            done, pending = wait(pending, _POLL_S if taken else None, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+            taken = True
+
     def _work(self, job: Job) -> Outcome:
         begun = time.perf_counter()
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        fault = next((fault for command in job.commands if (fault := self._call(command, job.log)) is not None), None)
+        fault = next((fault for command in job.commands if (fault := self._call(command, job)) is not None), None)
         return Outcome(job, time.perf_counter() - begun, fault)
 
-    def _call(self, command: Sequence[str], log: Path) -> str | None:
+    def _call(self, command: Sequence[str], job: Job) -> str | None:
         """Run one command to its end; None, or its last line if it failed."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self._count > 1 else dict(os.environ)
-        with log.open("ab") as out:
+        with job.log.open("ab") as out:
             with self._lock:
                 if self._is_stopping:
                     return "stopped"
@@ -104,6 +139,7 @@ class _Workers:
                     stderr=subprocess.STDOUT,
                     env=environment,
                     start_new_session=True,
+                    pass_fds=() if job.claim is None else (job.claim.fileno(),),
                 )
                 self._running.add(process)
             code = process.wait()
@@ -111,7 +147,7 @@ class _Workers:
                 self._running.discard(process)
         if code == 0:
             return None
-        return _last_line(log) or f"ended with status {code}"
+        return _last_line(job.log) or f"ended with status {code}"
 
 
 def _last_line(log: Path) -> str:

@@ -3,27 +3,29 @@
 | place | what |
 |---|---|
 | `datasets/NAME` | datasets prepared from raw logs |
-| `tuning/DATASET/LABEL/` | `trial-N` runs and `chosen.json`, the settings that validation chose |
+| `tuning/DATASET/LABEL/` | `trial-N` runs; `chosen.json`, what validation chose; the files of `search.py` |
 | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
 | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
 | `memory/DATASET/LABEL/` | result files of models without a run |
 | `logs/` | what each process printed |
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from syncrec import artifacts
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
-from syncrec.errors import ConfigError
+from syncrec.errors import ArtifactError, ConfigError
 from syncrec.evaluation import EvaluationResult, load_result, result_path, save_result
-from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, train_command
+from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, run_queue, train_command
 from syncrec.experiments.plan import MEMORY_MODELS, Cell, Plan
+from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch, Taken, earlier_values
 from syncrec.experiments.tuning import Tuned, tune
 
 __all__ = ["Experiment"]
@@ -39,22 +41,41 @@ class Experiment:
     out: Path
     num_workers: int = 1
     report: Report = print
+    joins: bool = False  # work beside other processes in the same directory
+    is_leader: bool = field(default=True, init=False)  # false once it has joined a process that does the rest
 
     def run(self) -> list[str]:
         """Prepare, tune, train and evaluate what is not there yet; the faults of runs that failed.
 
+        With `joins`, where another process is at work in the directory, only its searches are shared, until they end.
+
         Raises:
-            ArtifactError: another process is at work in the directory.
+            ArtifactError: another process is at work in the directory, and this one does not join it.
             ConfigError: a run in the directory has other settings than the plan.
             KeyboardInterrupt: a signal; call it again to go on.
         """
-        with artifacts.exclusive(self.out):
+        with contextlib.ExitStack() as stack:
+            self.is_leader = self._lead(stack)
+            if not self.is_leader:
+                self._tune_all()
+                return []
             for name in self.plan.datasets:
                 self._prepare(name)
                 self._evaluate_memory_models(name)
             self._tune_all()
             jobs = [job for cell in self.plan.cells() if (job := self._job(cell)) is not None]
             return self._run(jobs, "train")
+
+    def _lead(self, stack: contextlib.ExitStack) -> bool:
+        """Take the directory; false if another process has it and may be joined."""
+        try:
+            stack.enter_context(artifacts.exclusive(self.out))
+        except ArtifactError:
+            if not self.joins:
+                raise
+            self.report(f"{self.out}: another process is at work; joining its searches")
+            return False
+        return True
 
     def results(self, dataset: str, protocol: str) -> dict[str, list[EvaluationResult]]:
         """What there is so far: the results of each model, one a seed."""
@@ -130,22 +151,75 @@ class Experiment:
                 ):
                     self._tune(dataset, label)
 
-    def _tune(self, dataset: str, label: str) -> Tuned:
-        def trial_value(number: int, values: dict[str, Any]) -> float | None:
-            config = self._trial_config(label, values)
-            run = self._tuning_path(dataset, label) / f"trial-{number:03d}"
-            name = f"{dataset} {label} trial {number + 1} of {self.plan.tuning.trials}"
-            if not self._is_trained(run, config):
-                file = self._write_config(run.with_suffix(".toml"), config)
-                job = Job(name, [train_command(self.dataset_path(dataset), run, file)], self._log_path(name))
-                self._run([job], "tune")
-            return _best_value(run)
-
-        tuned = tune(self.plan, label, trial_value)
+    def _tune(self, dataset: str, label: str) -> None:
+        place = self._tuning_path(dataset, label)
+        if self.joins or self.num_workers > 1 or (place / JOURNAL_NAME).exists():
+            tuned = self._search(dataset, label)
+        else:
+            with artifacts.exclusive(place):
+                tuned = tune(self.plan, label, lambda number, values: self._trial_value(dataset, label, number, values))
+        if (place / "chosen.json").exists():  # a process that has joined was the first to see the end
+            return
         content = {"chosen": tuned.chosen, "trials": [{"settings": s, "value": v} for s, v in tuned.trials]}
-        artifacts.write_json(self._tuning_path(dataset, label) / "chosen.json", content)
+        artifacts.write_json(place / "chosen.json", content)
         self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
-        return tuned
+
+    def _trial_value(self, dataset: str, label: str, number: int, values: dict[str, Any]) -> float | None:
+        job = self._trial_job(dataset, label, number, values)
+        if job.commands:
+            self._run([job], "tune")
+        return _best_value(self._trial_path(dataset, label, number))
+
+    def _trial_job(
+        self, dataset: str, label: str, number: int, values: dict[str, Any], claim: IO[str] | None = None
+    ) -> Job:
+        """The training of a trial, or what is left of it: no command if it is done."""
+        config, run = self._trial_config(label, values), self._trial_path(dataset, label, number)
+        name = f"{dataset} {label} trial {number + 1} of {self.plan.tuning.trials}"
+        commands = []
+        if not self._is_trained(run, config):
+            file = self._write_config(run.with_suffix(".toml"), config)
+            commands.append(train_command(self.dataset_path(dataset), run, file))
+        return Job(name, commands, self._log_path(name), claim)
+
+    def _search(self, dataset: str, label: str) -> Tuned:
+        """Take trials of a shared search as long as there are any, `num_workers` at a time."""
+        place = self._tuning_path(dataset, label)
+        search = SharedSearch(self.plan, label, place, lambda: self._earlier_trials(dataset, label))
+        running: dict[str, Taken] = {}
+
+        def take() -> Job | bool:
+            if not self.dataset_path(dataset).exists():  # the process that was joined is preparing it
+                return True
+            taken = search.take()
+            if isinstance(taken, bool):
+                return taken
+            job = self._trial_job(dataset, label, taken.number, taken.values, taken.claim)
+            running[job.name] = taken
+            return job
+
+        def finished(outcome: Outcome) -> None:
+            taken = running.pop(outcome.job.name)
+            search.finish(taken, _best_value(self._trial_path(dataset, label, taken.number)))
+            how = "done" if outcome.fault is None else f"FAILED: {outcome.fault}"
+            self.report(f"tune {outcome.job.name}: {how} in {_duration(outcome.seconds)}")
+
+        run_queue(take, self.num_workers, finished)
+        return search.result()
+
+    def _earlier_trials(self, dataset: str, label: str) -> list[EarlierTrial]:
+        """Trials from before the search was shared: each has its settings beside its run."""
+        found = []
+        for number in range(self.plan.tuning.trials):
+            run = self._trial_path(dataset, label, number)
+            file = run.with_suffix(".toml")
+            if not file.exists():
+                break
+            config = load_config(file)
+            is_last = not self._trial_path(dataset, label, number + 1).with_suffix(".toml").exists()
+            is_finished = not is_last or self._is_trained(run, config)
+            found.append(EarlierTrial(earlier_values(self.plan, config), _best_value(run), is_finished))
+        return found
 
     def _trial_config(self, label: str, values: dict[str, Any]) -> Config:
         tuning = self.plan.tuning
@@ -207,6 +281,9 @@ class Experiment:
 
     def _tuning_path(self, dataset: str, label: str) -> Path:
         return self.out / "tuning" / dataset / label
+
+    def _trial_path(self, dataset: str, label: str, number: int) -> Path:
+        return self._tuning_path(dataset, label) / f"trial-{number:03d}"
 
     def _log_path(self, name: str) -> Path:
         return self.out / "logs" / f"{name.replace(' ', '-')}.txt"

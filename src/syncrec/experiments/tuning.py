@@ -10,7 +10,7 @@ from syncrec.experiments.plan import Plan, Range
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Tuned", "tune"]
+__all__ = ["Tuned", "Values", "best_of", "first_values", "import_optuna", "num_random_trials", "suggest_values", "tune"]
 
 Values = dict[str, Any]
 
@@ -38,27 +38,46 @@ def tune(plan: Plan, label: str, trial_value: Callable[[int, Values], float | No
     Raises:
         MissingCapabilityError: Optuna is not installed.
     """
-    optuna = _optuna()
-    sampler = optuna.samplers.TPESampler(seed=plan.tuning.seed, n_startup_trials=max(2, plan.tuning.trials // 3))
+    optuna = import_optuna()
+    sampler = optuna.samplers.TPESampler(seed=plan.tuning.seed, n_startup_trials=num_random_trials(plan))
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    default = _current(plan, label)
-    study.enqueue_trial(default, skip_if_exists=True)
+    study.enqueue_trial(first_values(plan, label), skip_if_exists=True)
     trials: list[tuple[Values, float | None]] = []
     for number in range(plan.tuning.trials):
         trial = study.ask()
-        values = {key: _suggest(trial, key, choices) for key, choices in plan.tuning.space.items()}
+        values = suggest_values(plan, trial)
         value = trial_value(number, values)
         if value is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, value)
         trials.append((values, value))
+    return best_of(trials)
+
+
+def best_of(trials: list[tuple[Values, float | None]]) -> Tuned:
+    """The settings of the best trial, the first of equal ones; none if all failed."""
     finished = [(value, values) for values, value in trials if value is not None]
     chosen = max(finished, key=lambda found: found[0])[1] if finished else {}
     return Tuned(chosen, trials)
 
 
-def _optuna() -> Any:
+def num_random_trials(plan: Plan) -> int:
+    """Trials before the sampler learns from them."""
+    return max(2, plan.tuning.trials // 3)
+
+
+def suggest_values(plan: Plan, trial: "optuna.Trial") -> Values:
+    """The settings of a trial; those that it has already stay."""
+    return {key: _suggest(trial, key, choices) for key, choices in plan.tuning.space.items()}
+
+
+def import_optuna() -> Any:
+    """The library, silenced.
+
+    Raises:
+        MissingCapabilityError: it is not installed.
+    """
     try:
         import optuna
     except ImportError:
@@ -69,7 +88,7 @@ def _optuna() -> Any:
     return optuna
 
 
-def _current(plan: Plan, label: str) -> Values:
+def first_values(plan: Plan, label: str) -> Values:
     """What the plan itself says of the tuned keys, as far as the space holds it."""
     dumped = plan.config(label, plan.tuning.seed).model_dump()
     current = {}

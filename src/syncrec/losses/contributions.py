@@ -9,8 +9,9 @@ over all orders of the players of what s adds to the players before it. Negative
 
 - A player without events before t adds nothing and is left out: phi(d, s) is the mean over the targets in d that have
   events of s before them.
-- A step estimates it from `_MOST_ANCHORS` targets at most, drawn one for each user and domain: a random order of the
-  players, one player, two passes without gradient and without dropout over these histories, the same negatives in both.
+- A step estimates it from `_MOST_ANCHORS` targets a process at most, drawn one for each user and domain: a random order
+  of the players, one player, two passes without gradient and without dropout over these histories, the same negatives
+  in both.
 - The same network answers after every coalition, though it is trained on whole histories alone: what a network of the
   domain's own could do better is not seen, only what events of the others do to this one. Targets are training targets.
 - The estimates move phi as the gap moves lambda in (M9), with the same alpha and beta; a pair of domains that is not
@@ -31,6 +32,7 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
 from syncrec.models.restricted import domains_before, restrict
 from syncrec.nn.domains import domain_means, one_of_each
+from syncrec.parallel import sum_over_processes
 
 __all__ = ["Coalitions", "Contributions", "draw_coalitions", "marginal_contributions"]
 
@@ -47,14 +49,14 @@ class Coalitions(NamedTuple):
 
 def draw_coalitions(batch: TensorBatch, num_domains: int, generator: torch.Generator) -> Coalitions:
     """Coalitions for targets of `batch` with events of another domain before them; there may be none."""
-    targets = one_of_each(batch.domains * (batch.users.max() + 1) + batch.users, generator)
+    luck = batch.rows.uniform(generator, 2)
+    targets = one_of_each(batch.domains * batch.user_limit + batch.users, luck[:, 0])
     others = domains_before(batch, targets, num_domains).scatter(1, batch.domains[targets, None], False)
     usable = others.any(1).nonzero().squeeze(1)
-    shuffle = torch.randperm(len(usable), generator=generator).to(usable.device)
-    usable = usable[shuffle[:_MOST_ANCHORS]].sort().values
+    usable = usable[luck[targets[usable], 1].argsort()[:_MOST_ANCHORS]].sort().values
     targets, others = targets[usable], others[usable]
-    places, luck = torch.rand(2, len(targets), num_domains, generator=generator).to(others.device)
-    sources = luck.masked_fill(~others, -1).argmax(1)
+    places, lots = torch.rand(2, len(targets), num_domains, generator=generator).to(others.device)
+    sources = lots.masked_fill(~others, -1).argmax(1)
     before = places < places.gather(1, sources[:, None])
     return Coalitions(targets, sources, before.scatter(1, batch.domains[targets, None], True))
 
@@ -69,6 +71,8 @@ def marginal_contributions(
 ) -> Tensor:
     """What each source adds: the loss of its target without it minus that with it, nats, float32 [A]."""
     targets, sources, before = coalitions
+    if not len(targets):
+        return torch.zeros(0, device=targets.device)
     both = torch.stack([before, before.scatter(1, sources[:, None], True)], 1)
     asked = restrict(batch, targets.repeat_interleave(2), both.flatten(0, 1))
     was_training = model.training
@@ -100,8 +104,8 @@ class Contributions(nn.Module):
         """
         num_domains = len(self.values)
         pairs = domains * num_domains + sources
-        counts = torch.bincount(pairs, minlength=num_domains**2)
-        means = domain_means(contributions, pairs, counts).view_as(self.values)
+        counts = sum_over_processes(torch.bincount(pairs, minlength=num_domains**2))
+        means = sum_over_processes(domain_means(contributions, pairs, counts)).view_as(self.values)
         moved = self.config.alpha * self.values + self.config.beta * means
         self.values.copy_(torch.where((counts > 0).view_as(moved), moved, self.values))
 

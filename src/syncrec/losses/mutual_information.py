@@ -1,7 +1,8 @@
 """SC-MIM: what the single view and the cross view of a user say about the same target should agree.
 
 Source: model.md (M11); Park et al. 2024, Fig. 2 (c-6). InfoNCE (van den Oord et al. 2018) with a bilinear discriminator
-for each domain; negatives are the single representations of other users in the same domain and batch.
+for each domain; negatives are the single representations of other users in the same domain and batch, those of the
+other processes that share the batch among them.
 """
 
 import torch
@@ -9,18 +10,20 @@ from torch import Tensor, nn
 
 from syncrec.nn.domains import info_nce, one_of_each
 from syncrec.nn.grouped import grouped_matmul
+from syncrec.parallel import gather_rows, sum_over_processes
 
 __all__ = ["MutualInformation", "choose_anchors"]
 
 
-def choose_anchors(users: Tensor, domains: Tensor, generator: torch.Generator) -> Tensor:
+def choose_anchors(users: Tensor, domains: Tensor, luck: Tensor) -> Tensor:
     """One target drawn for every (user, domain) of the batch; indices ascending, so still sorted by domain.
 
     Args:
         users, domains: int64 [N] of each target.
-        generator: on the CPU.
+        luck: drawn for each target, [N]; the least of a user and domain decides.
     """
-    return one_of_each(domains * (users.max() + 1) + users, generator)
+    span = users.max() + 1 if len(users) else 0
+    return one_of_each(domains * span + users, luck)
 
 
 class MutualInformation(nn.Module):
@@ -31,12 +34,13 @@ class MutualInformation(nn.Module):
         self.discriminator = nn.Parameter(torch.eye(dim).repeat(num_domains, 1, 1) / dim)
 
     def forward(self, cross: Tensor, single: Tensor, domains: Tensor) -> Tensor:
-        """Sum over domains of the mean InfoNCE loss, in nats.
+        """Sum over domains of the mean InfoNCE loss, in nats; this process's share of it, if there are several.
 
         Args:
             cross, single: float [S, dim], y_cross and y_d of the anchors: one a user and domain, sorted by domain.
             domains: int64 [S].
         """
         counts = torch.bincount(domains, minlength=len(self.discriminator))
-        scores = grouped_matmul(cross, self.discriminator, counts).float() @ single.float().T
-        return info_nce(scores, domains, counts)
+        columns, first = gather_rows(single.float())
+        scores = grouped_matmul(cross, self.discriminator, counts).float() @ columns.T
+        return info_nce(scores, domains, sum_over_processes(counts), gather_rows(domains)[0], first)

@@ -17,6 +17,8 @@ from torch import Tensor
 from syncrec.config import LossConfig
 from syncrec.losses.full_softmax import full_softmax_loss
 from syncrec.losses.sampled_softmax import find_hits, sampled_log_normaliser
+from syncrec.losses.sharded_softmax import sharded_log_normaliser
+from syncrec.parallel import BatchRows
 
 __all__ = ["ItemVectors", "NegativeSampler", "NextItemLoss", "Targets"]
 
@@ -25,11 +27,15 @@ ItemVectors = Callable[[Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Targets:
-    """What is asked: per target the item and its domain (int64 [N], sorted by domain), targets of each domain [D]."""
+    """What is asked: per target the item and its domain (int64 [N], sorted by domain), targets of each domain [D].
+
+    `rows` say where they stand in the batch of all processes, for draws; None: in this order, and this is the whole.
+    """
 
     items: Tensor
     domains: Tensor
     counts: Tensor
+    rows: BatchRows | None = None
 
 
 class NegativeSampler:
@@ -51,9 +57,9 @@ class NegativeSampler:
         self.log_probability = probability.log().float()
         self.cumulative = probability.cumsum(0)  # rises by one a domain
 
-    def draw(self, domains: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Item indices int64 [len(domains), count], row i from the catalogue of `domains[i]` (on the CPU)."""
-        uniform = torch.rand(len(domains), count, dtype=torch.float64, generator=generator)
+    def draw(self, domains: Tensor, count: int, generator: torch.Generator, rows: BatchRows | None = None) -> Tensor:
+        """Item indices int64 [len(domains), count], row i from the catalogue of `domains[i]`; on the CPU, as `rows`."""
+        uniform = (rows or BatchRows.of(len(domains))).uniform(generator, count)
         starts, sizes = self.starts[domains, None], self.sizes[domains, None]
         if self.cumulative is None:
             return starts + (uniform * sizes).long().clamp_(max=sizes - 1)
@@ -68,6 +74,7 @@ class NextItemLoss:
         self.config = config
         self.offsets = offsets
         self.sampler = sampler
+        self.first_item: int | None = None  # of those that `items` gives for None, where they are a process's share
 
     def __call__(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """Loss of every target under every answer, in nats.
@@ -88,6 +95,9 @@ class NextItemLoss:
         return self._binary(queries, items, targets, generator)
 
     def _full(self, queries: Tensor, items: ItemVectors, targets: Targets) -> Tensor:
+        if self.first_item is not None:
+            normaliser = sharded_log_normaliser(queries, items(None), self.first_item, targets.domains, self.offsets)
+            return normaliser - _scores(queries, items(targets.items))
         return full_softmax_loss(queries, items(None), targets.items, targets.counts.tolist(), self.offsets)
 
     def _sampled(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
@@ -110,7 +120,8 @@ class NextItemLoss:
 
     def _binary(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """-beta log sigmoid(s+) - sum over m negatives of log(1 - sigmoid(s-)); beta = 1 is BCE."""
-        drawn = self.sampler.draw(targets.domains.cpu(), self.config.num_negatives, generator).to(queries.device)
+        rows = None if targets.rows is None else BatchRows(targets.rows.numbers.cpu(), targets.rows.total)
+        drawn = self.sampler.draw(targets.domains.cpu(), self.config.num_negatives, generator, rows).to(queries.device)
         negatives = torch.einsum("nad,nmd->nam", queries, items(drawn)).float()
         keep = (drawn != targets.items[:, None])[:, None]
         positive = _scores(queries, items(targets.items))

@@ -17,6 +17,7 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel, TrainingOutput
 from syncrec.models.registry import build_model, find_model
 from syncrec.nn.domains import domain_means
+from syncrec.parallel import sharded_tables, sum_over_processes
 
 __all__ = ["JointObjective", "LossReport", "make_learner"]
 
@@ -25,13 +26,17 @@ __all__ = ["JointObjective", "LossReport", "make_learner"]
 class LossReport:
     """The loss to minimise and what it is made of; everything but `total` is detached.
 
+    Where several processes share a batch, `total` is what this one adds, so that the gradient of the batch is the sum
+    of theirs; all else is of the whole batch and the same in each.
+
     `domain_losses` holds the mean next-item loss of each domain [D], a tensor an answer; `own_losses` those that the
     model adds, by name, before their weight; nats.
     """
 
     total: Tensor
+    value: Tensor  # of the total, scalar
     domain_losses: dict[AnswerName, Tensor]
-    domain_counts: Tensor
+    domain_counts: Tensor  # targets of each domain [D]
     mutual_information: Tensor
     transfer_gap: Tensor  # phi(d) [D]; of a model weighed by contributions: what the others contribute
     weights: Tensor  # D gamma_d [D]
@@ -60,26 +65,30 @@ class JointObjective(nn.Module):
         encoded, own_losses = self._encode(model, batch, generator)
         names = model.answer_names
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
-        targets = Targets(batch.targets, batch.domains, batch.domain_counts)
+        targets = Targets(batch.targets, batch.domains, batch.domain_counts, batch.rows)
         losses = self.next_item(queries, model.item_vectors, targets, generator)
-        means = dict(zip(names, domain_means(losses, batch.domains, batch.domain_counts).unbind(1), strict=True))
-        if len(means) > 1:
-            gap = (means["single"] - means["cross"]).detach()  # (M8)
-            if self.training:
-                self.correction.update(gap, batch.domain_counts > 0)
+        counts = sum_over_processes(batch.domain_counts)
+        shares = domain_means(losses, batch.domains, counts)  # of the means, from the targets of this process
+        means = dict(zip(names, sum_over_processes(shares).unbind(1), strict=True))
+        share = dict(zip(names, shares.unbind(1), strict=True))
+        if len(names) > 1:
+            gap = means["single"] - means["cross"]  # (M8)
+            if self.training and self.correction.config.gap == "training":
+                self.correction.update(gap, counts > 0)
             weights = self.correction.weights()
             information = self._information(encoded, batch, generator)
-            total = (weights * means["cross"]).sum() + self.config.single_weight * means["single"].sum()
+            total = (weights * share["cross"]).sum() + self.config.single_weight * share["single"].sum()
             total = total + self.config.mutual_information_weight * information
         else:
-            (only,) = means.values()
             gap, weights = self._weigh_one_answer(model, batch, generator)
-            information, total = torch.zeros_like(gap[0]), (weights * only).sum()
+            information, total = torch.zeros_like(gap[0]), (weights * share[names[0]]).sum()
+        part = len(batch) / counts.sum()
+        own_losses = {name: part * loss for name, loss in own_losses.items()}  # a mean over users: weighed by targets
         for loss in own_losses.values():
             total = total + self.config.auxiliary_weight * loss
-        losses_of = {name: mean.detach() for name, mean in means.items()}
-        own = {name: loss.detach() for name, loss in own_losses.items()}
-        return LossReport(total, losses_of, batch.domain_counts, information.detach(), gap, weights, own)
+        own = {name: sum_over_processes(loss) for name, loss in own_losses.items()}
+        value, information = sum_over_processes(total), sum_over_processes(information)
+        return LossReport(total, value, means, counts, information, gap, weights, own)
 
     def _encode(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         if self.config.auxiliary_weight > 0:
@@ -95,15 +104,14 @@ class JointObjective(nn.Module):
             return torch.zeros_like(ones), ones
         if self.training:
             drawn = draw_coalitions(batch, len(batch.domain_counts), generator)
-            if len(drawn.targets):
-                added = marginal_contributions(model, self.next_item, batch, drawn, generator)
-                self.contributions.update(added, batch.domains[drawn.targets], drawn.sources)
+            added = marginal_contributions(model, self.next_item, batch, drawn, generator)
+            self.contributions.update(added, batch.domains[drawn.targets], drawn.sources)
         return self.contributions.gaps(), self.contributions.weights()
 
     def _information(self, encoded: dict[AnswerName, Tensor], batch: TensorBatch, generator: torch.Generator) -> Tensor:
         if self.config.mutual_information_weight == 0:
             return torch.zeros((), device=batch.domains.device)
-        anchors = choose_anchors(batch.users, batch.domains, generator)
+        anchors = choose_anchors(batch.users, batch.domains, batch.rows.uniform(generator))
         out: Tensor = self.mutual_information(
             encoded["cross"][anchors], encoded["single"][anchors], batch.domains[anchors]
         )
@@ -127,4 +135,6 @@ def make_learner(
     model.embedding.items.sparse = config.updates_rows(catalogue.num_items)
     sampler = NegativeSampler(catalogue.offsets, item_counts, config.loss.negatives)
     next_item = NextItemLoss(config.loss, catalogue.offsets, sampler)
+    if sharded_tables(model):
+        next_item.first_item = model.item_range[0]
     return model, JointObjective(config, catalogue.num_domains, next_item)

@@ -1,7 +1,8 @@
 """How much each domain gains or suffers from the others, and what the training does about it (LC-NTG).
 
 Source: model.md (M8)-(M10); Park et al. 2024, Fig. 2 (a). Departure: the gap is a mean over targets, not a sum, so that
-domains of different size compare.
+domains of different size compare. With `transfer.gap = "validation"` phi is measured on held-out targets after each
+epoch, and is lambda itself: on training targets a view that learns by heart looks like one that is helped.
 """
 
 import torch
@@ -32,6 +33,11 @@ class TransferCorrection(nn.Module):
         """
         moved = self.config.alpha * self.relative_gap + self.config.beta * gap
         self.relative_gap.copy_(torch.where(is_present, moved, self.relative_gap))
+
+    @torch.no_grad()
+    def take(self, gap: Tensor) -> None:
+        """lambda_d <- phi(d), measured on targets that were not trained on [D]; nan where a domain has none."""
+        self.relative_gap.copy_(torch.where(gap.isnan(), self.relative_gap, gap))
 
     def weights(self) -> Tensor:
         """D gamma_d (M10), mean 1 over the domains; all 1 if the correction is off. No gradient."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from syncrec.data.packing import PackedBatch, PackedView
 from syncrec.nn.packed import block_causal_mask, block_mask
+from syncrec.parallel import BatchRows
 
 __all__ = ["TensorBatch", "TensorView"]
 
@@ -51,6 +52,7 @@ class TensorBatch:
     cross_slots: Tensor
     single_slots: Tensor
     domain_counts: Tensor
+    rows: BatchRows  # where the targets stand among those of all processes, in the order handed in
     only_asked: bool = False
 
     @classmethod
@@ -65,11 +67,19 @@ class TensorBatch:
             cross_slots=_tensor(batch.cross_slots, device),
             single_slots=_tensor(batch.single_slots, device),
             domain_counts=_tensor(batch.domain_counts, device),
+            rows=BatchRows(
+                _tensor(batch.order + batch.first_target, device), batch.num_all_targets or len(batch.targets)
+            ),
             only_asked=only_asked,
         )
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def user_limit(self) -> int:
+        """One more than the largest number in `users`."""
+        return int(self.users.max()) + 1 if len(self) else 0
 
     def select(self, chosen: Tensor, cross_slots: Tensor, cross: TensorView) -> "TensorBatch":
         """The targets `chosen` (ascending int64 [n]) alone, asked at `cross_slots` [n] of the view `cross`."""
@@ -83,6 +93,7 @@ class TensorBatch:
             cross_slots=cross_slots,
             single_slots=self.single_slots[chosen],
             domain_counts=torch.bincount(domains, minlength=len(self.domain_counts)),
+            rows=self.rows.take(chosen),
         )
 
     @property

@@ -149,8 +149,9 @@ class C2DSR(SequentialModel):
         """A target of one of the user's domains, drawn evenly, for every user; ascending. One-item domains are out."""
         targets = (self.sizes[batch.domains] > 1).nonzero().squeeze(1)
         users, domains = batch.users[targets], batch.domains[targets]
-        targets = targets[one_of_each(users * self.catalogue.num_domains + domains, generator)]
-        return targets[one_of_each(batch.users[targets], generator)]
+        luck = batch.rows.uniform(generator, 2)
+        targets = targets[one_of_each(users * self.catalogue.num_domains + domains, luck[targets, 0])]
+        return targets[one_of_each(batch.users[targets], luck[targets, 1])]
 
     def _corrupt(self, batch: TensorBatch, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """Tokens of the cross view; those in the domain of the user's `chosen` target are random items of it."""
@@ -165,7 +166,7 @@ class C2DSR(SequentialModel):
     def _infomax_loss(self, parts: tuple[Tensor, Tensor, Tensor], batch: TensorBatch, chosen: Tensor) -> Tensor:
         """From h^d, h and the corrupted h at every target [N, dim], for the users and domains of `chosen` targets."""
         own, mixed, corrupted = parts
-        users, num_users = batch.users, int(batch.users.max()) + 1
+        users, num_users = batch.users, batch.user_limit
         is_own = batch.domains == _domain_of_users(batch, chosen)[users]
         anchors = users[chosen]
 
@@ -183,5 +184,5 @@ class C2DSR(SequentialModel):
 
 def _domain_of_users(batch: TensorBatch, chosen: Tensor) -> Tensor:
     """The domain of each user's `chosen` target, int64 [users]; -1 where there is none."""
-    none = batch.users.new_full((int(batch.users.max()) + 1,), -1)
+    none = batch.users.new_full((batch.user_limit,), -1)
     return none.index_put((batch.users[chosen],), batch.domains[chosen])

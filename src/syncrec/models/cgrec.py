@@ -69,7 +69,7 @@ class CGRec(SequentialModel):
     def _encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         """The same, and the contrast with the coarse level."""
         answers = self._encode(batch)
-        anchors = one_of_each(batch.domains * (batch.users.max() + 1) + batch.users, generator)
+        anchors = one_of_each(batch.domains * batch.user_limit + batch.users, batch.rows.uniform(generator))
         fine, coarse = self.head(answers["cross"][anchors]), self._represent_coarse(batch, batch.cross_slots[anchors])
         scores = F.normalize(fine.float(), dim=-1) @ F.normalize(coarse.float(), dim=-1).T / _TEMPERATURE
         domains = batch.domains[anchors]

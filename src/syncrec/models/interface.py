@@ -17,6 +17,7 @@ from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 from syncrec.nn.similarity import ItemSimilarity
+from syncrec.parallel import ShardedTable
 
 __all__ = ["AnswerName", "SequentialModel", "TrainingOutput"]
 
@@ -56,6 +57,7 @@ class SequentialModel(nn.Module, ABC):
             config.dim,
             self.dropout,
             self.make_time_embedding(),
+            ShardedTable(catalogue.num_tokens, config.dim, std=0.02) if config.sharded_items else None,
         )
         self.similarity = None
         if config.item_similarity and self.is_causal:
@@ -141,11 +143,22 @@ class SequentialModel(nn.Module, ABC):
             return encoded
         return F.normalize(encoded, dim=-1) / self.config.temperature
 
+    @property
+    def item_range(self) -> tuple[int, int]:
+        """The items whose vectors this process holds: all, or first and one past the last of its share."""
+        table, num_items = self.embedding.items, self.catalogue.num_items
+        if not isinstance(table, ShardedTable):
+            return 0, num_items
+        return min(table.start, num_items), min(table.stop, num_items)
+
     def item_vectors(self, items: Tensor | None = None) -> Tensor:
         """Vectors of `items` (int64 [...]), float32 [..., dim], or of all items in the order of their indices [I, dim].
+
+        Of a table that is shared out over processes: of all in `item_range`, instead of all.
 
         Unit length for cosine scores. With `items` the cost does not depend on the size of the catalogue.
         """
         table = self.embedding.items.weight
-        rows = table[: self.catalogue.num_items] if items is None else self.embedding.items(items)
+        start, stop = self.item_range
+        rows = table[: stop - start] if items is None else self.embedding.items(items)
         return rows if self.config.score == "dot" else F.normalize(rows, dim=-1)

@@ -68,5 +68,6 @@ def _asking(batch: TensorBatch, targets: Tensor, cross: TensorView, slots: Tenso
         cross_slots=slots,
         single_slots=torch.zeros_like(slots),
         domain_counts=torch.bincount(domains, minlength=len(batch.domain_counts)),
+        rows=batch.rows.take(targets),
         only_asked=True,
     )

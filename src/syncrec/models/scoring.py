@@ -43,10 +43,11 @@ def encode_packed(model: SequentialModel, packed: PackedBatch) -> dict[str, Tens
 
 @dataclass(frozen=True)
 class AnswerVectors:
-    """Vectors of all queries [Q, dim], one tensor an answer, and of all items [I, dim]."""
+    """Vectors of all queries [Q, dim], one tensor an answer, and of all items [I, dim] or from `first_item` on."""
 
     queries: dict[str, Tensor]
     items: Tensor
+    first_item: int = 0
 
 
 def answer_vectors(model: SequentialModel, dataset: Dataset, queries: Queries, batch_size: int = 512) -> AnswerVectors:
@@ -60,12 +61,12 @@ def answer_vectors(model: SequentialModel, dataset: Dataset, queries: Queries, b
         places = torch.as_tensor(numbers, device=device)
         for name, encoded in encode_packed(model, packed).items():
             vectors[name][places] = encoded
-    return AnswerVectors(vectors, all_item_vectors(model))
+    return AnswerVectors(vectors, all_item_vectors(model), model.item_range[0])
 
 
 @torch.no_grad()
 def all_item_vectors(model: SequentialModel) -> Tensor:
-    """Vectors of all items, float32 [I, dim], cut off from the model's gradient.
+    """Vectors of all items (of `model.item_range`), float32 [I, dim], cut off from the model's gradient.
 
     Not being recorded is not enough: dot scores take a view of the table, and a view of that view asks for gradients.
     """
@@ -93,9 +94,10 @@ class VectorScorer:
     as the product itself.
     """
 
-    def __init__(self, queries: Tensor, items: Tensor) -> None:
+    def __init__(self, queries: Tensor, items: Tensor, first_item: int = 0) -> None:
+        """`items`: vectors of the items from `first_item` on, as many as will be asked for."""
         self._queries = queries
-        self._items = items
+        self._items, self._first_item = items, first_item
         self._buffer = torch.empty(0, device=queries.device)
 
     def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:
@@ -105,7 +107,8 @@ class VectorScorer:
         if self._buffer.numel() < shape[0] * shape[1]:
             self._buffer = torch.empty(shape[0] * shape[1], device=self._queries.device)
         out = self._buffer[: shape[0] * shape[1]].view(shape)
-        product: Floats = torch.mm(chosen, self._items[item_start:item_stop].T, out=out).cpu().numpy()
+        items = self._items[item_start - self._first_item : item_stop - self._first_item]
+        product: Floats = torch.mm(chosen, items.T, out=out).cpu().numpy()
         return product
 
 

@@ -18,29 +18,36 @@ def domain_means(values: Tensor, domains: Tensor, counts: Tensor) -> Tensor:
     return sums / counts.clamp(min=1).view(-1, *[1] * (values.dim() - 1))
 
 
-def one_of_each(keys: Tensor, generator: torch.Generator) -> Tensor:
-    """The index of one entry drawn for every distinct value of `keys`, int64 [N]; indices ascending.
+def one_of_each(keys: Tensor, luck: Tensor) -> Tensor:
+    """The index of one entry for every distinct value of `keys`, int64 [N]: of those with it, the one of least luck.
 
     Args:
-        keys: on any device.
-        generator: on the CPU.
+        keys: int64 [N].
+        luck: [N]; where it is drawn evenly, every entry of a value is as likely as the others.
+
+    Returns:
+        int64, ascending.
     """
-    shuffle = torch.randperm(len(keys), generator=generator).to(keys.device)
+    shuffle = luck.argsort()
     ordered, place = torch.sort(keys[shuffle], stable=True)
     is_first = torch.ones_like(ordered, dtype=torch.bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
     return shuffle[place[is_first]].sort().values
 
 
-def info_nce(scores: Tensor, domains: Tensor, counts: Tensor) -> Tensor:
+def info_nce(
+    scores: Tensor, domains: Tensor, counts: Tensor, column_domains: Tensor | None = None, first_column: int = 0
+) -> Tensor:
     """Sum over domains of the mean InfoNCE loss, in nats (van den Oord et al. 2018).
 
     Args:
-        scores: float [S, S]; those of row i with its own partner are on the diagonal, the others of its domain are
-            its negatives.
-        domains: int64 [S].
-        counts: int64 [D].
+        scores: float [S, C]; that of row i with its own partner is in column `first_column + i`, the other columns of
+            its domain are its negatives.
+        domains: of the rows, int64 [S].
+        counts: what the sums over the rows of a domain are divided by, int64 [D].
+        column_domains: of the columns, int64 [C]; None: those of the rows.
     """
-    same_domain = domains[:, None] == domains
+    columns = domains if column_domains is None else column_domains
+    same_domain = domains[:, None] == columns
     normaliser = scores.masked_fill(~same_domain, -torch.inf).logsumexp(1)
-    return domain_means(normaliser - scores.diagonal(), domains, counts).sum()
+    return domain_means(normaliser - scores.diagonal(first_column), domains, counts).sum()

@@ -1,6 +1,7 @@
 """The embedding that both views share (M2)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,16 +63,21 @@ class HistoryEmbedding(nn.Module):
         dim: int,
         dropout: PooledDropout,
         time: TimeEmbedding | None = None,
+        items: nn.Module | None = None,
     ) -> None:
+        """`items`: the item table, already with its first values; None: a fresh one."""
         super().__init__()
-        self.items = nn.Embedding(num_tokens, dim)
+        table: Any = nn.Embedding(num_tokens, dim) if items is None else items
+        self.items = table
         self.domains = nn.Embedding(num_domains + 1, dim)
         self.positions = nn.Embedding(max_length + 1, dim)
         self.time = time
         self.norm = nn.LayerNorm(dim)
         self.dropout = dropout
-        for table in (self.items, self.domains, self.positions):
+        if items is None:
             nn.init.normal_(table.weight, std=0.02)
+        for weight in (self.domains.weight, self.positions.weight):
+            nn.init.normal_(weight, std=0.02)
 
     def forward(
         self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor, items: Tensor | None = None

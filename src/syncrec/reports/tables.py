@@ -32,7 +32,7 @@ TableRow = tuple[str, ...]
 Group = tuple[TableRow, ...]
 Means = Mapping[str, float]
 
-_LEFT_COLUMNS = ("domain", "group", "model", "answer", "verdict", "arm", "guardrail", "status", "estimator")
+_LEFT_COLUMNS = ("domain", "part", "group", "model", "answer", "verdict", "arm", "guardrail", "status", "estimator")
 _FOLDING_COLUMNS = ("domain", "group", "model", "arm", "guardrail")
 
 

@@ -2,12 +2,16 @@
 
 import os
 import sys
+from pathlib import Path
 
 import torch
 
 from syncrec.errors import ConfigError, MissingCapabilityError
+from syncrec.parallel import processes
 
 __all__ = ["choose_device", "choose_precision", "peak_memory_bytes", "use_threads"]
+
+_STATUS = Path("/proc/self/status")
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,8 +51,12 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(count: int) -> int:
-    """Let torch use `count` CPU threads; 0: as many as cores this process may use. Gives the number taken."""
-    taken = count or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count or os.cpu_count() or 1
+    """Let torch use `count` CPU threads; 0: as many as cores this process may use. Gives the number taken.
+
+    Processes that train together on this machine share its cores evenly.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    taken = count or max(1, cores // processes().num_local)
     torch.set_num_threads(taken)
     return taken
 
@@ -57,6 +65,10 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most memory in use so far: torch's on a GPU, else the whole process's; 0 where that is not known."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if _STATUS.exists():  # what getrusage says on Linux begins with the peak of the process that started this one
+        sizes = [line.split()[1] for line in _STATUS.read_text("ascii", "replace").splitlines() if line[:6] == "VmHWM:"]
+        if sizes:
+            return 1024 * int(sizes[0])
     try:
         import resource
     except ImportError:  # Windows

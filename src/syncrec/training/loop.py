@@ -4,22 +4,22 @@ Every draw of chance in a step is a pure function of (seed, step), so the state 
 and a few numbers: a run that was killed continues from its last checkpoint to the same final weights.
 """
 
+import inspect
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from syncrec.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
     load_module,
     load_optimizer,
-    optimizer_tensors,
-    save_checkpoint,
 )
 from syncrec.config import Config, TrainingConfig
 from syncrec.data.packing import PackedBatch
@@ -27,8 +27,10 @@ from syncrec.errors import NonFiniteLossError
 from syncrec.losses.objective import JointObjective, LossReport
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
+from syncrec.parallel import lost_process_is_clear, maximum_over_processes, processes, sharded_tables
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LAST_NAME
+from syncrec.shards import load_together, save_together
 from syncrec.training.device import choose_precision, peak_memory_bytes
 from syncrec.training.optimizer import learning_rate, make_optimizer
 from syncrec.training.progress import ProgressStyle, TrainingProgress
@@ -38,17 +40,27 @@ from syncrec.training.tracking import Tracker
 
 __all__ = ["Batches", "TrainState", "Trainer", "Validation"]
 
+# Each process moves the buffers by the same numbers. Newer versions of torch have another word for it.
+_DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+_BUFFERS_STAY: Any = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers": False,
+}
+
 Batches = Callable[[int, int], Iterator[PackedBatch]]
 """(epoch, batches to skip) -> the batches of the epoch."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """`value` decides which epoch is best; `report` goes into the log, `extra` into the best checkpoint's state."""
+    """`value` decides which epoch is best; `report` goes into the log, `extra` into the best checkpoint's state.
+
+    `gaps` are phi(d) (M8) on the validation targets, nats [D], nan for a domain without any; None: not asked for.
+    """
 
     value: float
     report: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
+    gaps: Sequence[float] | None = None
 
 
 @dataclass
@@ -65,8 +77,28 @@ class TrainState:
     sums: dict[str, list[float]] = field(default_factory=dict)  # of the running epoch
 
 
+class Learner(nn.Module):
+    """A model and its objective as one module, which is what averaging gradients over processes wraps.
+
+    Whatever is computed for a step must go through its `forward`: what goes around it is not averaged.
+    """
+
+    def __init__(self, model: SequentialModel, objective: JointObjective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: TensorBatch, generator: torch.Generator) -> tuple[Tensor, LossReport]:
+        """The total to go backward from, in front of its report."""
+        report: LossReport = self.objective(self.model, batch, generator)
+        return report.total, replace(report, total=report.total.detach())
+
+
 class Trainer:
-    """Trains one model; `run` is the directory of its checkpoints."""
+    """Trains one model; `run` is the directory of its checkpoints, which the main process writes.
+
+    Where there are several processes, each takes its share of every batch (`data.packing.training_batches`), gradients
+    are summed by DistributedDataParallel, and all processes hold the same weights after every step.
+    """
 
     def __init__(
         self,
@@ -86,6 +118,22 @@ class Trainer:
         self.state = TrainState()
         self.precision = choose_precision(config.training.precision, device)
         self.optimizer = make_optimizer([self.model, self.objective], config.training)
+        self.processes = processes()
+        self._learner = self._make_learner()
+
+    def _make_learner(self) -> nn.Module:
+        """Model and objective, with gradients averaged over processes if there are several."""
+        learner = Learner(self.model, self.objective)
+        if not self.processes.are_several:
+            return learner
+        own_rows = [f"{name}.weight" for name in sharded_tables(learner)]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, own_rows)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(
+            learner,
+            **_BUFFERS_STAY,
+            find_unused_parameters=True,  # a share of a batch may have no target in a domain, or none at all
+            process_group=dist.new_group(),  # of its own: its sums and those of the losses need no common order
+        )
 
     def resume(self) -> bool:
         """Continue from the last checkpoint; false if there is none.
@@ -96,7 +144,7 @@ class Trainer:
         path = self.run / LAST_NAME
         if not path.exists():
             return False
-        checkpoint: Checkpoint = load_checkpoint(path)
+        checkpoint = load_together(path, self.model)
         load_module(self.model, checkpoint.tensors["model"], str(path))
         load_module(self.objective, checkpoint.tensors["objective"], str(path))
         load_optimizer(self.optimizer, checkpoint.tensors.get("optimizer", {}))
@@ -128,9 +176,10 @@ class Trainer:
         """
         state = self.state
         last = self.config.epochs if num_epochs is None else num_epochs
-        progress = TrainingProgress(last, steps_per_epoch, show_progress)
+        progress = TrainingProgress(last, steps_per_epoch, show_progress if self.processes.is_main else False)
         forked = [self.device] if self.device.type == "cuda" else []
-        with StopRequest() as stop, progress, torch.random.fork_rng(devices=forked):
+        stop = StopRequest(takes_one=not self.processes.are_several)
+        with stop, progress, torch.random.fork_rng(devices=forked), lost_process_is_clear():
             while not state.is_finished and state.epoch < last:
                 started = (time.perf_counter(), time.process_time(), state.step_in_epoch)
                 if not self._run_epoch(batches, steps_per_epoch, stop, progress):
@@ -153,29 +202,31 @@ class Trainer:
         self.objective.train()
         for batch in batches(state.epoch, state.step_in_epoch):
             report = self._step(batch, total_steps)
-            targets += len(batch.targets)
+            targets += batch.num_all_targets or len(batch.targets)
             progress.step(state.epoch, state.step, _shown(report), targets / (time.perf_counter() - begun))
             every = self.config.checkpoint_every_steps
             if every and state.step % every == 0:
                 self._save_last()
-            if stop.is_set:
+            if maximum_over_processes(stop.is_set):
                 return False
         return True
 
     def _step(self, packed: PackedBatch, total_steps: int) -> LossReport:
         state = self.state
-        torch.manual_seed(derive_seed(self.config.seed, "dropout", state.step))
+        own = [self.processes.rank] if self.processes.rank else []
+        torch.manual_seed(derive_seed(self.config.seed, "dropout", state.step, *own))
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, "negatives", state.step))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, state.step, total_steps)
         batch = TensorBatch.of(packed, self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            report: LossReport = self.objective(self.model, batch, generator)
+            total, report = self._learner(batch, generator)
         self._refuse_non_finite(report)
         self.optimizer.zero_grad(set_to_none=True)
-        report.total.backward()  # type: ignore[no-untyped-call]
+        (total * self.processes.size).backward()  # the mean over processes is then the sum
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = clip_gradients(parameters, self.config.gradient_clip)
+        sharded = [table.weight for table in sharded_tables(self.model).values()]
+        norm = clip_gradients(parameters, self.config.gradient_clip, sharded)
         if not bool(torch.isfinite(norm)):
             raise self._non_finite("the gradient")
         self.optimizer.step()
@@ -185,7 +236,7 @@ class Trainer:
         return report
 
     def _refuse_non_finite(self, report: LossReport) -> None:
-        if bool(torch.isfinite(report.total)):
+        if bool(torch.isfinite(report.value)):
             return
         parts = [
             f"the {name} loss of domain {domain}"
@@ -212,7 +263,7 @@ class Trainer:
             "transfer_gap": report.transfer_gap * present,
             "weight": report.weights * present,
             "steps_with_domain": present,
-            "total": report.total.detach()[None],
+            "total": report.value[None],
             "mutual_information": report.mutual_information[None],
             "targets": report.domain_counts.to(torch.float32),
         }
@@ -236,10 +287,14 @@ class Trainer:
     def _take_validation(self, validation: Validation, record: dict[str, Any]) -> None:
         state = self.state
         record["validation"] = validation.report
+        if validation.gaps is not None:
+            self.objective.correction.take(torch.tensor(validation.gaps, device=self.device))
+            told = [None if math.isnan(gap) else gap for gap in validation.gaps]
+            record["validation_gap"] = dict(zip(self.domains, told, strict=True))
         if state.best_value is None or validation.value > state.best_value:
             state.best_value, state.best_epoch, state.stale_epochs = validation.value, state.epoch, 0
             best = {"epoch": state.epoch, "value": validation.value, **validation.extra}
-            save_checkpoint(self.run / BEST_NAME, {"model": self.model.state_dict()}, best)
+            save_together(self.run / BEST_NAME, {"model": self.model}, best)
             return
         state.stale_epochs += self.config.validate_every
         state.is_finished = state.stale_epochs >= self.config.patience
@@ -273,12 +328,8 @@ class Trainer:
         }
 
     def _save_last(self) -> None:
-        tensors: Mapping[str, Mapping[str, Tensor]] = {
-            "model": self.model.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimizer": optimizer_tensors(self.optimizer),
-        }
-        save_checkpoint(self.run / LAST_NAME, tensors, asdict(self.state))
+        modules = {"model": self.model, "objective": self.objective}
+        save_together(self.run / LAST_NAME, modules, asdict(self.state), self.optimizer)
 
 
 def _named(names: Sequence[str], values: Tensor) -> dict[str, float]:

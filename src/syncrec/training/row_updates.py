@@ -4,11 +4,13 @@ A table of a million items is nearly the whole model, and a step uses a few thou
 the cost of a step does not depend on the catalogue.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from syncrec.parallel import sum_over_processes
 
 __all__ = ["RowAdamW", "clip_gradients"]
 
@@ -49,16 +51,24 @@ class RowAdamW(torch.optim.AdamW):
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients, sparse ones too, so that their common norm is at most `max_norm`; gives the norm before."""
-    values = []
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float, sharded: Collection[Tensor] = ()) -> Tensor:
+    """Scale all gradients, sparse ones too, so that their common norm is at most `max_norm`; gives the norm before.
+
+    Of the parameters in `sharded` each process has other rows; the norm is that of all rows.
+    """
+    values, parts = [], []
     for parameter in parameters:
         if parameter.grad is None:
             continue
         if parameter.grad.is_sparse:
             parameter.grad = parameter.grad.coalesce()
         values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))
+        parts.append(any(parameter is other for other in sharded))
+    norms = torch.stack(torch._foreach_norm(values))
+    if any(parts):
+        is_part = torch.tensor(parts, device=norms.device)
+        norms = torch.where(is_part, sum_over_processes(norms.square() * is_part).sqrt(), norms)
+    norm = torch.linalg.vector_norm(norms)
     torch._foreach_mul_(values, (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
 

@@ -10,11 +10,14 @@ __all__ = ["StopRequest"]
 class StopRequest:
     """Context in which the first SIGINT or SIGTERM sets `is_set`; a second one has its usual effect.
 
+    One of several processes takes all of them: it may be told twice, by its launcher too, and stops with the others.
+
     Outside the main thread signals cannot be caught; there it does nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_one: bool = True) -> None:
         self.is_set = False
+        self._takes_one = takes_one
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -32,7 +35,8 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.is_set = True
-        self._restore()
+        if self._takes_one:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

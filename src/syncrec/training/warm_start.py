@@ -52,6 +52,11 @@ class EarlierRun:
         Raises:
             CheckpointError: the network or the domains differ; the text names what, and both values.
         """
+        if config.sharded_items:
+            raise CheckpointError(
+                f"--warm-start {self.path}: a model with model.sharded_items cannot begin from another run yet; "
+                "leave one of them out"
+            )
         old, new = self.trained.model.config.model_dump(), config.model_dump()
         differs = [f"model.{key} is {new[key]!r} (there {old[key]!r})" for key in new if new[key] != old[key]]
         differs = [text for text in differs if text.partition(" ")[0].removeprefix("model.") not in _MAY_DIFFER]

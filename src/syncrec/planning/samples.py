@@ -1,4 +1,4 @@
-"""Logs of a given shape, made from a seed: what the benchmarks feed to every library alike."""
+"""Datasets of a given shape, made from a seed: what benchmarks and `syncrec bench` measure on."""
 
 import tempfile
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 
 from syncrec.artifacts import staged_directory
 from syncrec.data.dataset import Dataset, DatasetArrays, write_dataset
+from syncrec.rng import numpy_generator
 
 __all__ = ["make_dataset", "skewed_lengths"]
 
@@ -21,7 +22,7 @@ def make_dataset(
     lengths: np.ndarray, sizes: list[int], *, seed: int = 0, path: Path | None = None, exponent: float = 0.8
 ) -> Dataset:
     """Users with histories of `lengths` over domains of `sizes` items, items drawn by a power law."""
-    rng = np.random.default_rng(seed)
+    rng = numpy_generator(seed, "sample-log")
     offsets = np.cumsum([0, *sizes])
     domains = rng.integers(0, len(sizes), lengths.sum())
     items = np.empty(lengths.sum(), dtype=np.int32)

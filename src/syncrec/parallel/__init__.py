@@ -1,0 +1,33 @@
+"""Several processes that train one model: who they are, what they tell each other, and draws that they share.
+
+Nothing here needs more than one process: alone, a sum over processes is the summand.
+"""
+
+from syncrec.parallel.collectives import gather_rows, gather_strided, maximum_over_processes, sum_over_processes
+from syncrec.parallel.draws import BatchRows
+from syncrec.parallel.processes import (
+    Processes,
+    launched_as,
+    lost_process_is_clear,
+    process_group,
+    processes,
+    together,
+)
+from syncrec.parallel.table import ShardedTable, log_sum_over_processes, sharded_tables
+
+__all__ = [
+    "BatchRows",
+    "Processes",
+    "ShardedTable",
+    "gather_rows",
+    "gather_strided",
+    "launched_as",
+    "log_sum_over_processes",
+    "lost_process_is_clear",
+    "maximum_over_processes",
+    "process_group",
+    "processes",
+    "sharded_tables",
+    "sum_over_processes",
+    "together",
+]

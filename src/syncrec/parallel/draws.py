@@ -1,0 +1,34 @@
+"""Draws that do not depend on how many processes share a batch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["BatchRows"]
+
+
+@dataclass(frozen=True)
+class BatchRows:
+    """Where rows stand in the batch of all processes together: `numbers` int64 [N], each in 0..total-1.
+
+    Chance is drawn for the whole batch by every process, with the same generator, and each takes the draws of its own
+    rows. So one process draws what several do.
+    """
+
+    numbers: Tensor
+    total: int
+
+    @classmethod
+    def of(cls, count: int) -> "BatchRows":
+        """All rows of a batch of `count`, in order."""
+        return cls(torch.arange(count), count)
+
+    def take(self, chosen: Tensor) -> "BatchRows":
+        """Some of the rows."""
+        return BatchRows(self.numbers[chosen], self.total)
+
+    def uniform(self, generator: torch.Generator, *shape: int) -> Tensor:
+        """Numbers in [0, 1) for each row, float64 [N, *shape]; `generator` is on the CPU and the same everywhere."""
+        drawn = torch.rand(self.total, *shape, dtype=torch.float64, generator=generator)
+        return drawn.to(self.numbers.device)[self.numbers]

@@ -1,0 +1,139 @@
+"""What a process does in the tests of this folder; a file of its own, because each process imports it."""
+
+import os
+import signal
+import traceback
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from builders import small_config
+from syncrec import pipeline
+from syncrec.checkpoint import load_checkpoint
+from syncrec.data.dataset import Dataset
+from syncrec.fitting import TrainingSession
+from syncrec.parallel import (
+    gather_rows,
+    gather_strided,
+    maximum_over_processes,
+    process_group,
+    processes,
+    sum_over_processes,
+    together,
+)
+from syncrec.runs import LAST_NAME
+from syncrec.training import loop
+
+NUM_STEPS = 20
+RANDOM = {"item_start": "random"}
+ITEMS = "embedding.items.weight"
+
+
+def run(pipe, rank, size, port, function, arguments):
+    """Join the others, and send what `function` gives."""
+    torch.set_num_threads(1)
+    place = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
+    try:
+        with process_group():
+            pipe.send(function(*arguments))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        pipe.send(error)
+
+
+def steps(dataset_path, out, sections, *, is_averaged=True, is_sharded=False, num_users=None):
+    """Train for some steps; gives the value of each, the weights of domains after each, and the last weights."""
+    if not is_averaged:
+        loop.Trainer._make_learner = lambda self: loop.Learner(self.model, self.objective)
+    training = {"batch_size": 10, "epochs": 4, "threads": 1, "precision": "float32", **sections.get("training", {})}
+    config = small_config(**{**sections, "training": training})
+    session = TrainingSession(Dataset(dataset_path), config, Path(out))
+    if is_sharded:
+        whole, sections = session, {**sections, "model": {**sections["model"], "sharded_items": True}}
+        session = TrainingSession(Dataset(dataset_path), small_config(**{**sections, "training": training}), Path(out))
+        take_over(whole.fit.model, session.fit.model)
+        session.fit.trainer.objective.load_state_dict(whole.fit.trainer.objective.state_dict())
+    if num_users is not None:
+        session.fit.users = session.fit.users[:num_users]
+    fit, values, weights = session.fit, [], []
+    fit.model.train()
+    fit.trainer.objective.train()
+    for epoch in range(config.training.epochs):
+        for batch in islice(fit._batches(epoch, 0), NUM_STEPS - len(values)):
+            report = fit.trainer._step(batch, NUM_STEPS)
+            values.append(float(report.value))
+            weights.append(report.weights.tolist())
+    learned = {name: value for part in (fit.model, fit.trainer.objective) for name, value in part.state_dict().items()}
+    if is_sharded:
+        learned[ITEMS] = gather_rows(learned[ITEMS])[0]
+    return {"values": values, "weights": weights, "state": {n: v.numpy() for n, v in learned.items()}}
+
+
+def take_over(whole, sharded):
+    """Give a model with a shared out item table the weights of one with a whole table."""
+    weights, table = whole.state_dict(), sharded.embedding.items
+    sharded.load_state_dict({**weights, ITEMS: weights[ITEMS][table.start : table.stop]})
+
+
+def users_seen(dataset_path, out):
+    """Items of the targets of each batch of an epoch, as this process gets them."""
+    session = TrainingSession(Dataset(dataset_path), small_config(training={"batch_size": 7}), Path(out))
+    return [(batch.num_all_targets, batch.targets.tolist()) for batch in session.fit._batches(0, 0)]
+
+
+def talk():
+    """One of everything that processes tell each other."""
+    group = processes()
+    own = torch.arange(group.rank + 1.0, requires_grad=True)  # 1 row in the first process, 2 in the second, ...
+    rows, before = gather_rows(own)
+    (rows * torch.arange(len(rows))).sum().backward()
+    return {
+        "sum": sum_over_processes(torch.tensor([group.rank, 1])).tolist(),
+        "maximum": maximum_over_processes(group.rank == 1),
+        "rows": rows.tolist(),
+        "before": before,
+        "gradient": own.grad.tolist(),
+        "strided": gather_strided(torch.arange(7)[group.rank :: group.size]).tolist(),
+    }
+
+
+def fail_in(rank):
+    """An action that cannot be done in one of the processes."""
+
+    def action():
+        if processes().rank == rank:
+            raise FileNotFoundError("no such thing")
+        return processes().rank
+
+    return together(action)
+
+
+def validation(dataset_path, out, is_sharded=False):
+    """What the session's validation says."""
+    session = TrainingSession(Dataset(dataset_path), small_config(model=RANDOM), Path(out))
+    if is_sharded:
+        whole = session.fit.model
+        session = TrainingSession(
+            Dataset(dataset_path), small_config(model={**RANDOM, "sharded_items": True}), Path(out)
+        )
+        take_over(whole, session.fit.model)
+    found = session._validate()
+    return found.value, found.report, found.extra
+
+
+def train(dataset_path, out, settings, *, resume=False, killed_in_step=None):
+    """The command's training; with `killed_in_step` the last process is gone in that step. Gives the last weights."""
+    if killed_in_step is not None:
+        step = loop.Trainer._step
+
+        def deadly_step(self, *arguments):
+            if self.state.step == killed_in_step and self.processes.rank == self.processes.size - 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(self, *arguments)
+
+        loop.Trainer._step = deadly_step
+    run = pipeline.train(dataset_path, out, settings=settings, resume=resume, show_progress=False)
+    state = load_checkpoint(run.path / LAST_NAME)
+    return {"epoch": run.trained.epoch, "model": {n: v.numpy() for n, v in state.tensors["model"].items()}}

@@ -1,0 +1,97 @@
+"""Training in several processes is training in one: the same losses, weights and corrections, to 1e-5."""
+
+import members
+import numpy as np
+import pytest
+
+from syncrec.data.dataset import Dataset
+
+EVERY_PART = {"loss": {"kind": "sampled", "num_negatives": 6, "mutual_information_weight": 0.5}}
+
+
+@pytest.fixture
+def trained(in_processes, shared_dataset_path, tmp_path):
+    def run(size, sections, **options):
+        return in_processes(_steps, size, shared_dataset_path, tmp_path / f"{size}", sections, options)
+
+    return run
+
+
+def _steps(path, out, sections, options):
+    return members.steps(path, out, sections, **options)
+
+
+def assert_same(found, expected, tolerance=1e-5):
+    np.testing.assert_allclose(found["values"], expected["values"], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(found["weights"], expected["weights"], rtol=tolerance, atol=tolerance)
+    assert set(found["state"]) == set(expected["state"])
+    for name, value in expected["state"].items():
+        np.testing.assert_allclose(found["state"][name], value, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def assert_all_processes_agree(found):
+    for other in found[1:]:
+        assert other["weights"] == found[0]["weights"]
+        for name, value in found[0]["state"].items():
+            np.testing.assert_array_equal(other["state"][name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        EVERY_PART,
+        {"loss": {"kind": "full", "mutual_information_weight": 0.5}},
+        {"loss": {"kind": "bce", "num_negatives": 2}},
+        {"training": {"item_updates": "rows"}, **EVERY_PART},
+        {"model": {"name": "sasrec"}, "loss": {"kind": "full"}},
+    ],
+    ids=["sampled", "full", "bce", "rows of the table", "one answer"],
+)
+def test_two_processes_are_one(trained, sections):
+    (alone,) = trained(1, sections)
+    found = trained(2, sections)
+    assert len(alone["values"]) == members.NUM_STEPS
+    assert_all_processes_agree(found)
+    assert_same(found[0], alone)
+
+
+def test_four_processes_are_one(trained):
+    found = trained(4, EVERY_PART)
+    assert_all_processes_agree(found)
+    assert_same(found[0], trained(1, EVERY_PART)[0])
+
+
+def test_without_averaging_processes_part(trained):
+    found = trained(2, EVERY_PART, is_averaged=False)
+    with pytest.raises(AssertionError):
+        assert_all_processes_agree(found)
+    with pytest.raises(AssertionError):
+        assert_same(found[0], trained(1, EVERY_PART)[0])
+
+
+def test_a_process_may_have_no_user_of_a_batch(trained):
+    found = trained(4, EVERY_PART, num_users=12)  # batches of ten, and of two
+    assert_all_processes_agree(found)
+    assert_same(found[0], trained(1, EVERY_PART, num_users=12)[0])
+
+
+@pytest.mark.parametrize("name", ["bert4rec", "c2dsr", "cgrec", "abxi", "mmoe", "sasrec-single"])
+def test_every_model_learns_the_same_in_all_processes(trained, name):
+    found = trained(2, {"model": {"name": name}, "loss": {"kind": "sampled", "num_negatives": 6}})
+    assert_all_processes_agree(found)
+    assert np.isfinite(found[0]["values"]).all()
+
+
+def test_every_history_is_read_by_one_process(in_processes, shared_dataset_path, tmp_path):
+    (alone,) = in_processes(members.users_seen, 1, shared_dataset_path, tmp_path / "1")
+    shared = in_processes(members.users_seen, 3, shared_dataset_path, tmp_path / "3")
+    trained = Dataset(shared_dataset_path).train_end - Dataset(shared_dataset_path).user_offsets[:-1]
+    assert sum(total for total, _ in alone) == np.minimum(trained, 7).sum()
+    for (total, targets), *parts in zip(alone, *shared, strict=True):
+        assert all(part[0] == total == len(targets) for part in parts)
+        assert sorted(targets) == sorted(item for part in parts for item in part[1])
+
+
+def test_validation_is_shared_out_and_put_together(in_processes, shared_dataset_path, tmp_path):
+    (alone,) = in_processes(members.validation, 1, shared_dataset_path, tmp_path / "1")
+    assert in_processes(members.validation, 3, shared_dataset_path, tmp_path / "3") == [alone] * 3
