@@ -53,7 +53,7 @@ def dask_engine(num_workers: int | None, address: str | None) -> Iterator[DaskEn
     except ImportError:
         raise MissingCapabilityError("distributed is not installed; pip install 'syncrec[cluster]'") from None
     if address is None:
-        with _local_cluster(num_workers or usable_cores()) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        with _local_cluster(num_workers or usable_cores()) as cluster, Client(cluster) as client:
             yield DaskEngine(client)
         return
     with _connected(address) as client:
@@ -65,7 +65,7 @@ def _local_cluster(num_workers: int) -> Any:
     """Processes of one thread each; memory maps count as memory of their process, so it is not limited here."""
     from distributed import LocalCluster
 
-    return LocalCluster(  # type: ignore[no-untyped-call]
+    return LocalCluster(
         n_workers=num_workers,
         threads_per_worker=1,
         memory_limit=0,
@@ -80,7 +80,7 @@ def _connected(address: str) -> Any:
 
     place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
-        return Client(**place, timeout=_TIMEOUT_S)  # type: ignore[no-untyped-call]
+        return Client(**place, timeout=_TIMEOUT_S)
     except (OSError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WorkerError(
