@@ -34,7 +34,10 @@ def plan(
     experts: Annotated[int | None, Parameter(help="model.num_experts")] = None,
     loss: Annotated[Literal["full", "sampled", "bce", "gbce"] | None, Parameter(help="loss.kind")] = None,
     negatives: Annotated[int | None, Parameter(help="loss.num_negatives")] = None,
-    batch_size: Annotated[int | None, Parameter(help="training.batch_size, of each device")] = None,
+    batch_size: Annotated[
+        int | None,
+        Parameter(help="users a step of each device; `training.batch_size` of the training is this times the devices"),
+    ] = None,
     settings: Annotated[
         list[str] | None, Parameter(name="--set", help="section.key=value, over the file; repeatable")
     ] = None,

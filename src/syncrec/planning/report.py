@@ -73,7 +73,10 @@ def assumption_lines(plan: Estimate) -> list[str]:
         f"single view {step.single.rows:,.0f} of {step.single.length}; {step.anchors:,.0f} anchors",
     ]
     if plan.workload.processes > 1:
-        lines.append("several devices: synchronous steps, every device its own users; batch_size is that of each")
+        together = plan.workload.processes * plan.workload.config.training.batch_size
+        lines.append(
+            f"several devices: synchronous steps, every device its own users; training.batch_size = {together:,}"
+        )
     return [*lines, *(f"figures: {source}" for source in plan.machine.sources)]
 
 
