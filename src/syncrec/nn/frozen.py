@@ -31,7 +31,7 @@ _LONGEST_GAP_S = 1 << 40
 
 @dataclass(frozen=True, slots=True)
 class HistoryRows:
-    """A history a row, from its start token on, int64 [R, L]: codes as in `data.packing`; behind the end any valid ones.
+    """Histories, one a row, from the start token on, int64 [R, L]; codes as in `data.packing`, behind the end any.
 
     `last` [R] is the slot of the last token, which is asked.
     """
