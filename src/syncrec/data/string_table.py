@@ -22,8 +22,8 @@ class StringTable:
     """
 
     def __init__(self, text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
-        self._text = text
-        self._offsets = offsets
+        self._text = text.view(np.ndarray)  # no memmap, whose slices take ten times as long
+        self._offsets = offsets.view(np.ndarray)
 
     @staticmethod
     def write(directory: Path, name: str, ids: Sequence[str]) -> None:

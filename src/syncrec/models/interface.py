@@ -1,7 +1,8 @@
 """What a model must offer, so that the losses, the trainer and the evaluation need not know which one it is."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 from syncrec.nn.similarity import ItemSimilarity
 from syncrec.parallel import ShardedTable
 
-__all__ = ["AnswerName", "SequentialModel", "TrainingOutput"]
+__all__ = ["AnswerName", "HistoryEncoder", "SequentialModel", "TrainingOutput"]
 
 AnswerName = Literal["cross", "single"]
 
@@ -29,6 +30,20 @@ class TrainingOutput(NamedTuple):
 
     answers: dict[AnswerName, Tensor]
     own_losses: dict[str, Tensor]  # scalars in nats, with their gradient, not yet weighed
+
+
+class HistoryEncoder(Protocol):
+    """Answers questions of a trained model on the CPU."""
+
+    def encode(
+        self, histories: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], domains: npt.NDArray[np.int64]
+    ) -> dict[AnswerName, npt.NDArray[np.float32]]:
+        """Query vectors of every answer, float32 [N, dim], for items and times of N >= 1 histories.
+
+        Args:
+            histories: item indices and unix seconds of each, oldest first; only the last T events count.
+            domains: the domain asked of each [N].
+        """
 
 
 class SequentialModel(nn.Module, ABC):
@@ -134,8 +149,9 @@ class SequentialModel(nn.Module, ABC):
         if self.config.item_start == "co-occurrence":
             begin_from_co_occurrence(self.embedding.items.weight, dataset, ends, by_domain="cross" not in self.views)
 
-    def freeze(self) -> None:
-        """Weights will not change any more: a model that can answer faster then may prepare for it."""
+    def frozen(self) -> HistoryEncoder | None:
+        """What gives the same answers faster for a few questions at a time, while weights stay as they are; or None."""
+        return None
 
     def query_vectors(self, encoded: Tensor) -> Tensor:
         """What is multiplied with `item_vectors`: the output itself, or its direction over the temperature."""

@@ -9,7 +9,8 @@ from torch import Tensor
 from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.models.batch import TensorBatch
-from syncrec.models.interface import AnswerName, SequentialModel
+from syncrec.models.frozen import FrozenTransformer
+from syncrec.models.interface import AnswerName, HistoryEncoder, SequentialModel
 from syncrec.nn.embedding import initialise_linear
 from syncrec.nn.packed import CausalTransformer
 
@@ -25,6 +26,12 @@ class SASRec(SequentialModel):
         super().__init__(catalogue, config)
         self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, self.hidden_dim, self.dropout)
         initialise_linear(self.encoder)
+
+    def frozen(self) -> HistoryEncoder | None:
+        """Without torch where there is one layer."""
+        if self.config.num_layers > 1 or self.similarity is not None:
+            return None
+        return FrozenTransformer(self, self.encoder)
 
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The encoder's output at every target."""

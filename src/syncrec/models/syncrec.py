@@ -9,7 +9,8 @@ from torch import Tensor
 from syncrec.config import ModelConfig
 from syncrec.data.packing import Catalogue
 from syncrec.models.batch import TensorBatch, TensorView
-from syncrec.models.interface import AnswerName, SequentialModel
+from syncrec.models.frozen import FrozenMixture
+from syncrec.models.interface import AnswerName, HistoryEncoder, SequentialModel
 from syncrec.nn.embedding import initialise_linear
 from syncrec.nn.mixture import ExpertMixture, TaskGates, TaskTowers, make_experts
 
@@ -32,9 +33,11 @@ class SyNCRec(SequentialModel):
         self.towers = TaskTowers(num_tasks, config.dim, self.hidden_dim, self.dropout)
         initialise_linear(self.mixture)
 
-    def freeze(self) -> None:
-        """One pass for all experts, where they have one layer."""
-        self.mixture.freeze()
+    def frozen(self) -> HistoryEncoder | None:
+        """Without torch where experts have one layer."""
+        if self.config.num_layers > 1 or self.similarity is not None:
+            return None
+        return FrozenMixture(self, self.mixture, self.towers)
 
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """y_cross and y_d of (M6) at every target."""

@@ -42,10 +42,14 @@ class TimeEmbedding(nn.Module):
             float [rows, length, dim].
         """
         periods = (torch.bucketize(times, self.edges, right=True) + 1) * (positions > 0)
-        minutes = (times - times.roll(1, -1)).clamp(min=0) / _MINUTE_S
-        gaps = (minutes.add(1).log2().ceil().long() + 1).clamp(max=_NUM_GAPS) * (positions > 1)
+        gaps = self.gap_codes(times - times.roll(1, -1)) * (positions > 1)
         out: Tensor = self.periods(periods) + self.gaps(gaps)
         return out
+
+    def gap_codes(self, seconds: Tensor) -> Tensor:
+        """The code of a time between two events, int64: from 1, one more for each doubling, never less for longer."""
+        minutes = seconds.clamp(min=0) / _MINUTE_S
+        return (minutes.add(1).log2().ceil().long() + 1).clamp(max=_NUM_GAPS)
 
 
 class HistoryEmbedding(nn.Module):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.grouped import GroupedLinear, grouped_layer_norm
 from syncrec.nn.packed import CausalTransformer
-from syncrec.nn.stacked import StackedExperts
 
 __all__ = ["ExpertMixture", "Mixing", "TaskGates", "TaskTowers"]
 
@@ -56,13 +55,6 @@ class ExpertMixture(nn.Module):
         self.gates = gates
         self.num_cross_experts = num_cross_experts
         self.mixing = mixing
-        self._stacked: StackedExperts | None = None
-
-    def freeze(self) -> None:
-        """From now on answer from a copy of the experts in which one pass computes all; does nothing for deep ones."""
-        experts: list[CausalTransformer] = list(self.experts)  # type: ignore[arg-type]
-        if all(len(expert.blocks) == 1 for expert in experts):
-            self._stacked = StackedExperts(experts)
 
     def forward(
         self, embedding: Tensor, mask: Tensor, tasks: Tensor, *, is_cross: bool, asked: Tensor | None = None
@@ -82,9 +74,6 @@ class ExpertMixture(nn.Module):
         """
         here = embedding if asked is None else embedding.flatten(0, 1).index_select(0, asked)
         weights = self._weights(here, tasks if asked is None else tasks.flatten()[asked], is_cross)
-        if self._stacked is not None and asked is not None and not torch.is_grad_enabled():
-            together = self._stacked(embedding, mask, asked)
-            return torch.einsum("nk,knd->nd", weights, together), weights
         read, outputs = zip(*self._outputs(embedding, mask, is_cross, asked), strict=True)
         mixture: Tensor = _WeightedSum.apply(weights, read, *outputs)  # type: ignore[no-untyped-call]
         return mixture, weights

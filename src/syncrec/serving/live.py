@@ -62,7 +62,6 @@ class LiveModel:
         directory = RunDirectory.open(path)
         self.dataset: Dataset = directory.dataset(dataset)
         trained = directory.trained_model(torch.device("cpu"))
-        trained.model.freeze()
         checkpoint = path / (REFIT_NAME if directory.config.training.refit != "none" else "") / BEST_NAME
         self.version = f"{name}@{file_checksum(checkpoint)[:12]}"
         self.trained_at = checkpoint.stat().st_mtime
@@ -72,7 +71,7 @@ class LiveModel:
         self.max_length = trained.model.config.max_length
         self.answers = ("fused", *trained.model.answer_names)
         self.index = CatalogueIndex(self.dataset)
-        self._recommender = Recommender(trained, self.dataset)
+        self._recommender = Recommender(trained, self.dataset, trained.model.frozen())
         self._newest = int(np.max(self.dataset.timestamps, initial=0))
         self._attributes = _attributes(self.dataset, self.index, items)
         self._retrieval = [self._retrieval_of(number, indices) for number in range(self.dataset.num_domains)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import BatchPacker, history_batch
 from syncrec.errors import ConfigError
+from syncrec.models.interface import HistoryEncoder
 from syncrec.models.scoring import all_item_vectors, encode_packed, fuse
 from syncrec.runs import TrainedModel
 
@@ -50,13 +51,14 @@ class Recommender:
 
     A history without events of the domain is fine (the other domains speak), an empty one gets what the start token
     says. Only the last T events of a history count. A history without times is taken to be of the newest time in the
-    dataset.
+    dataset. `encoder`, that of the model's `frozen`, answers in its place: faster for few questions, slower for many.
     """
 
-    def __init__(self, trained: TrainedModel, dataset: Dataset) -> None:
+    def __init__(self, trained: TrainedModel, dataset: Dataset, encoder: HistoryEncoder | None = None) -> None:
         self.dataset = dataset
+        self._encoder = encoder
         self._model = trained.model
-        self._fusion = trained.fusion_weights
+        self._weights = np.asarray(trained.fusion_weights or [0.0] * dataset.num_domains, dtype=np.float32)
         self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.views)
         self.items = all_item_vectors(trained.model)
 
@@ -159,14 +161,26 @@ class Recommender:
             histories: items and times of each question.
             domains: the domain number of each question [N].
         """
+        if self._encoder is not None:
+            return self._frozen_vectors(self._encoder, histories, domains)
         packed = history_batch(self._packer, [h[0] for h in histories], domains, [h[1] for h in histories])
         answers = encode_packed(self._model, packed)
         for name, found in answers.items():
             answers[name] = torch.empty_like(found)
             answers[name][torch.as_tensor(packed.order, device=found.device)] = found
-        weights = self._fusion or [0.0] * self.dataset.num_domains
-        fused = fuse(answers, weights, domains) if len(answers) > 1 else next(iter(answers.values()))
+        fused = fuse(answers, self._weights.tolist(), domains) if len(answers) > 1 else next(iter(answers.values()))
         return {"fused": fused, **answers}
+
+    def _frozen_vectors(
+        self, encoder: HistoryEncoder, histories: Sequence[History], domains: Ints
+    ) -> dict[str, Tensor]:
+        """The same without torch."""
+        answers = encoder.encode(histories, domains)
+        fused = next(iter(answers.values()))
+        if len(answers) > 1:
+            weights = self._weights[domains, None]
+            fused = (1 - weights) * answers["cross"] + weights * answers["single"]
+        return {name: torch.from_numpy(found) for name, found in {"fused": fused, **answers}.items()}
 
 
 def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> None:

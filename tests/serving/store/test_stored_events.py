@@ -4,6 +4,7 @@ import sqlite3
 import threading
 
 import pytest
+import sqlalchemy
 
 from syncrec.errors import ConfigError, StoreError, StoreRefusalError
 from syncrec.serving.store.engine import write_engine
@@ -64,6 +65,28 @@ def test_clicks_and_purchases_are_history_and_nothing_else(store):
         HistoryEvent("books", "purchase", 100, "purchase"),
     ]
     assert [event.kind for event in store.rows(("view",))] == ["view"]
+
+
+def test_a_history_is_found_by_the_index_over_the_kinds_of_history(tmp_path):
+    """Kinds that are bound, not written out, make it walk through the whole table."""
+    store = EventStore(f"sqlite:///{tmp_path / 'events.db'}")
+    statements = []
+    sqlalchemy.event.listen(store._reader, "before_cursor_execute", lambda *given: statements.append(given[2:4]))
+    store.seen("anna", "books")
+    statements.append((store._histories._compiled.string, ("anna", 9, 0)))
+    with store._reader.connect() as connection:
+        for statement, values in list(statements):
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            assert "USING INDEX events_history" in str(plan)
+    store.close()
+
+
+def test_histories_are_found_after_the_quick_way_lost_its_connections(store):
+    store.add([click(1)])
+    connection = store._reader.raw_connection()
+    connection.driver_connection.close()
+    connection.close()
+    assert [items_of(store, "anna") for _ in range(3)] == [["b1"]] * 3
 
 
 def test_histories_of_many_users_come_in_the_order_asked(store):

@@ -50,4 +50,9 @@ def set_up_logs() -> None:
 
 def log(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
     """Write one line; `error` with its traceback."""
-    _logger.log(level, event, extra={"fields": fields}, exc_info=error)
+    if not _logger.isEnabledFor(level):
+        return
+    fault = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.LogRecord(_logger.name, level, __file__, 0, event, (), fault)  # `log` would look up its caller
+    record.fields = fields
+    _logger.handle(record)

@@ -1,6 +1,7 @@
 """The tables of the event store, the same in SQLite and PostgreSQL."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
@@ -59,8 +60,7 @@ class Event:
     propensity: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEvent:
+class HistoryEvent(NamedTuple):
     """An event that counts as history (`HISTORY_KINDS`); unix seconds."""
 
     domain: str

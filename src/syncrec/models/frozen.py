@@ -1,0 +1,102 @@
+"""Answers of trained models without torch, a few questions at a time; see `nn.frozen` for why.
+
+Histories are rows of their own, padded to the longest: with few questions there is nothing to gain by packing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from syncrec.models.interface import AnswerName, SequentialModel
+from syncrec.nn.frozen import FrozenEmbedding, FrozenExperts, FrozenGates, FrozenTowers, HistoryRows
+from syncrec.nn.mixture import ExpertMixture, TaskTowers
+from syncrec.nn.packed import CausalTransformer
+
+__all__ = ["FrozenMixture", "FrozenTransformer"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+_Segment = tuple[int, int, Ints, Ints, Ints]  # code and domain of the start token; items, domains and times of events
+_SHORTEST = np.float32(1e-12)  # what torch's `normalize` divides by at least
+
+
+class FrozenTransformer:
+    """A model of one Transformer of one layer over the hybrid history."""
+
+    def __init__(self, model: SequentialModel, encoder: CausalTransformer) -> None:
+        self._segments, self._queries = _Segments(model), _Queries(model)
+        self._embedding, self._experts = FrozenEmbedding(model.embedding), FrozenExperts([encoder])
+
+    def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
+        """As `HistoryEncoder.encode`."""
+        del domains
+        rows = _rows([self._segments.cross(*history) for history in histories])
+        return {"cross": self._queries(self._experts(self._embedding(rows), rows.last)[0])}
+
+
+class FrozenMixture:
+    """A model of experts of one layer over both views, gates and towers (M3)-(M6)."""
+
+    def __init__(self, model: SequentialModel, mixture: ExpertMixture, towers: TaskTowers) -> None:
+        self._segments, self._queries = _Segments(model), _Queries(model)
+        self._embedding = FrozenEmbedding(model.embedding)
+        self._experts = FrozenExperts(list(mixture.experts))  # type: ignore[arg-type]
+        self._gates, self._towers = FrozenGates(mixture), FrozenTowers(towers)
+
+    def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
+        """As `HistoryEncoder.encode`; rows of the cross view come first."""
+        cross = [self._segments.cross(*history) for history in histories]
+        single = [self._segments.single(c, domain) for c, domain in zip(cross, domains.tolist(), strict=True)]
+        rows = _rows([*cross, *single])
+        tasks = np.concatenate([np.zeros_like(domains), domains + 1])
+        embedding = self._embedding(rows)
+        weights = self._gates(embedding[np.arange(len(tasks)), rows.last], tasks)
+        outputs = self._experts(embedding, rows.last).transpose(1, 0, 2)
+        answers = self._queries(self._towers(np.matmul(weights[:, None], outputs)[:, 0], tasks))
+        return {"cross": answers[: len(domains)], "single": answers[len(domains) :]}
+
+
+class _Segments:
+    """What either view has of a history."""
+
+    def __init__(self, model: SequentialModel) -> None:
+        self._offsets = np.asarray(model.catalogue.offsets, dtype=np.int64)
+        self._num_items, self._num_domains = model.catalogue.num_items, model.catalogue.num_domains
+        self._length = model.config.max_length
+
+    def cross(self, items: Ints, times: Ints) -> _Segment:
+        """The last T events."""
+        items = items[-self._length :]
+        domains = self._offsets.searchsorted(items, side="right") - 1
+        return self._num_items, self._num_domains, items, domains, times[-self._length :]
+
+    def single(self, cross: _Segment, domain: int) -> _Segment:
+        """Those of `cross` in `domain`."""
+        items, domains, times = cross[2:]
+        is_here = domains == domain
+        return self._num_items + 1 + domain, domain, items[is_here], domains[is_here], times[is_here]
+
+
+def _rows(segments: Sequence[_Segment]) -> HistoryRows:
+    lengths = [len(segment[2]) for segment in segments]
+    tokens, domains, times = np.zeros((3, len(segments), max(lengths) + 1), dtype=np.int64)
+    for row, ((code, domain, *events), length) in enumerate(zip(segments, lengths, strict=True)):
+        tokens[row, 0], domains[row, 0] = code, domain
+        for array, values in zip((tokens, domains, times), events, strict=True):
+            array[row, 1 : length + 1] = values
+    return HistoryRows(tokens, domains, times, np.asarray(lengths, dtype=np.int64))
+
+
+class _Queries:
+    """`SequentialModel.query_vectors`."""
+
+    def __init__(self, model: SequentialModel) -> None:
+        self._temperature = None if model.config.score == "dot" else np.float32(model.config.temperature)
+
+    def __call__(self, encoded: Floats) -> Floats:
+        if self._temperature is None:
+            return encoded
+        lengths = np.sqrt(np.einsum("ni,ni->n", encoded, encoded))
+        out: Floats = encoded / (np.maximum(lengths, _SHORTEST) * self._temperature)[:, None]
+        return out

@@ -1,0 +1,60 @@
+"""Frozen models against the models themselves."""
+
+import numpy as np
+import pytest
+import torch
+
+from builders import catalogue_of, in_given_order, query_batch, random_histories, shake, small_model, times_of
+from syncrec.models.registry import MODELS
+from syncrec.models.scoring import encode_packed
+
+CATALOGUE = catalogue_of(7, 1, 9)
+T = 6
+ONE_LAYER = {"num_layers": 1, "item_similarity": False}
+FROZEN = ["sasrec", "syncrec"]
+
+
+def check_answers(model, histories, domains):
+    """The frozen model's query vectors are the model's own."""
+    times = [times_of(history) for history in histories]
+    packed, _ = query_batch(CATALOGUE, histories, domains, T, times)
+    wanted = {name: in_given_order(packed, found) for name, found in encode_packed(model, packed).items()}
+    asked = [
+        (np.asarray(h, dtype=np.int64), np.asarray(t, dtype=np.int64)) for h, t in zip(histories, times, strict=True)
+    ]
+    found = model.frozen().encode(asked, np.asarray(domains, dtype=np.int64))
+    assert list(found) == list(wanted)
+    for name, vectors in wanted.items():
+        torch.testing.assert_close(torch.from_numpy(found[name]), vectors, atol=1e-4, rtol=1e-4)
+
+
+def frozen_model(name, **settings):
+    model = small_model(CATALOGUE, name=name, **{**ONE_LAYER, **settings}).eval()
+    shake(model)
+    return model
+
+
+@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.parametrize("score", ["dot", "cosine"])
+@pytest.mark.parametrize("time", [True, False])
+def test_it_answers_as_the_model_does(name, score, time):
+    model = frozen_model(name, score=score, time=time)
+    check_answers(model, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])
+    for length in (0, 1, 6, 9):
+        check_answers(model, random_histories(CATALOGUE, [length], seed=length), [2])
+
+
+@pytest.mark.parametrize("mixing", ["asymmetric", "no-stop-gradient", "no-separation", "own-only"])
+def test_it_mixes_experts_as_the_model_does(mixing):
+    check_answers(frozen_model("syncrec", mixing=mixing), random_histories(CATALOGUE, [0, 5, 3]), [0, 2, 1])
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_model_says_whether_it_can_be_frozen(name):
+    assert (frozen_model(name).frozen() is not None) == (name in FROZEN)
+
+
+@pytest.mark.parametrize("setting", [{"num_layers": 2}, {"item_similarity": True}])
+@pytest.mark.parametrize("name", FROZEN)
+def test_what_the_frozen_form_cannot_do_is_left_to_the_model(name, setting):
+    assert frozen_model(name, **setting).frozen() is None
