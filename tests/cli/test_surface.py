@@ -22,7 +22,7 @@ OPTIONS = {
     "report": "--out --items --users --retrain --dataset",
     "explain": "--user --domain -k --top --items --dataset --json",
     "benchmark": "--out --workers --report",
-    "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
+    "simulate": "--out --users --events --items --domains --noise-into --noise-items --noise-share --seed",
     "experiment start": "--reason",
     "experiment ramp": "--to --reason",
     "experiment stop": "--reason",
