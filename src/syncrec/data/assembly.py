@@ -99,7 +99,7 @@ def assemble(log: Log, settings: PrepareConfig, work: Path) -> tuple[DatasetArra
 
 def _arrays(log: Log, offsets: npt.NDArray[np.int64], cuts: Cuts, view: Overview, work: Path) -> DatasetArrays:
     bounds = np.searchsorted(log.ids.domain_of_item, np.arange(len(log.ids.domains) + 1)).tolist()
-    ids = log.ids.items.to_list()
+    ids = log.ids.items
     return DatasetArrays(
         user_offsets=offsets,
         items=log.events.items.view(np.int32),
@@ -107,7 +107,7 @@ def _arrays(log: Log, offsets: npt.NDArray[np.int64], cuts: Cuts, view: Overview
         train_end=cuts.train_end,
         validation_end=cuts.validation_end,
         item_counts=view.item_counts,
-        users=log.ids.users.to_list(),
+        users=log.ids.users,
         items_of_domain=[ids[start:stop] for start, stop in itertools.pairwise(bounds)],
         domains=log.ids.domains,
     )

@@ -68,6 +68,8 @@ class LogReader:
     def close(self) -> RawLog:
         """All that was read."""
         events = self._writer.close()
+        for codes in (self._users, self._items, self._domains):
+            codes.close()
         return RawLog(events, self._users, self._items, self._domains, self._item_domains, self._rejects)
 
     def _read(self, file: InputFile) -> None:
