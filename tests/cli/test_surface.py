@@ -27,7 +27,7 @@ OPTIONS = {
     "plan": """--users --items --domains --events --gpus --processes --machine --config --history --dim --layers
         --experts --loss --negatives --batch-size --set --json""",
     "bench": "--out --device --threads",
-    "simulate": "--out --users --events --noise-into --noise-items --noise-share --seed",
+    "simulate": "--out --users --events --items --domains --noise-into --noise-items --noise-share --seed",
     "experiment start": "--reason",
     "experiment ramp": "--to --reason",
     "experiment stop": "--reason",

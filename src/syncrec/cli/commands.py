@@ -49,7 +49,7 @@ _COMMANDS = [
     (
         "simulate",
         "simulate",
-        "Write a log of five services with known transfer, or a log with a domain of noise added.",
+        "Write a log of services with known transfer, of any size, or a log with a domain of noise added.",
     ),
     ("experiment", "experiment", "Experiments on real users: start, ramp, stop, report; off-policy estimates before."),
     ("serve", "serve", "Answer over HTTP, and store what users do; a page for people is at /."),

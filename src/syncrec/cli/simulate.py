@@ -1,36 +1,108 @@
 """The command `simulate`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from syncrec.cli.counts import Count
+from syncrec.cli.text import UsageError
+
 __all__ = ["simulate"]
 
-Positive = validators.Number(gte=1)
+_EVENTS_PER_USER = 30
+_ITEMS_PER_DOMAIN = 480
+_FIVE = 5
+_MOST_IN_MEMORY = 10_000_000
 
 
 def simulate(
     *,
-    out: Annotated[Path, Parameter(help="the log to write; compressed if it ends in .gz")],
-    users: Annotated[int, Parameter(help="number of users", validator=Positive)] = 3000,
-    events: Annotated[int, Parameter(help="events of a user on average", validator=Positive)] = 30,
+    out: Annotated[
+        Path,
+        Parameter(
+            help="the log to write, .csv or .csv.gz; with --items or --domains also a name without extension, for a "
+            "folder of Parquet files. NAME.transfer.json beside it, or transfer.json in the folder, says what is known"
+        ),
+    ],
+    users: Annotated[Count, Parameter(help="number of users; as all numbers also 1e6")] = 3000,
+    events: Annotated[Count | None, Parameter(help="events of the whole log; 30 a user if not given")] = None,
+    items: Annotated[
+        Count | None,
+        Parameter(
+            help="items of all domains together; 480 a domain if not given. With --items or --domains the log is "
+            "written in chunks, of any size; without, it is books, films and music (positive transfer), calls (none) "
+            "and maps (negative), made in memory"
+        ),
+    ] = None,
+    domains: Annotated[
+        Count | None,
+        Parameter(
+            help="D, 2 or more; 5 if not given. D // 4 of them are called negative-1, negative-2, ... and lose by the "
+            "others' events, (D + 1) // 4 are called none-1, ... and neither gain nor lose, the rest are called "
+            "positive-1, ... and gain from each other"
+        ),
+    ] = None,
     noise_into: Annotated[
         Path | None, Parameter(help="no simulated log: this one, with a domain of random items added to it")
     ] = None,
-    noise_items: Annotated[int, Parameter(help="size of that domain", validator=Positive)] = 1000,
+    noise_items: Annotated[Count, Parameter(help="size of that domain")] = 1000,
     noise_share: Annotated[
         float, Parameter(help="its events for each event of a user", validator=validators.Number(gt=0))
     ] = 0.5,
     seed: Annotated[int, Parameter(help="of the draws", validator=validators.Number(gte=0))] = 0,
 ) -> None:
-    """Write a log of five services with known transfer, or a log with a domain of noise added."""
-    from syncrec.data.noise import add_noise_domain
-    from syncrec.data.simulation import simulate_log
+    """Write a log of services with known transfer, of any size, or a log with a domain of noise added."""
+    if noise_into is not None:
+        _add_noise(noise_into, out, noise_items, noise_share, seed)
+    elif items is None and domains is None:
+        _simulate_five(out, users, events or _EVENTS_PER_USER * users, seed)
+    else:
+        domains = domains or _FIVE
+        sizes = (users, items or _ITEMS_PER_DOMAIN * domains, domains, events or _EVENTS_PER_USER * users)
+        _simulate_services(out, sizes, seed)
 
-    if noise_into is None:
-        simulate_log(out, num_users=users, mean_events=events, seed=seed)
-        print(f"{out}: {users:,} users of five services with known transfer")
-        return
-    added = add_noise_domain(noise_into, out, num_items=noise_items, share=noise_share, seed=seed)
-    print(f"{out}: {noise_into} and {added:,} events of the domain 'noise'")
+
+def _add_noise(log: Path, out: Path, num_items: int, share: float, seed: int) -> None:
+    from syncrec.data.noise import add_noise_domain
+
+    added = add_noise_domain(log, out, num_items=num_items, share=share, seed=seed)
+    print(f"{out}: {log} and {added:,} events of the domain 'noise'")
+
+
+def _simulate_five(out: Path, users: int, events: int, seed: int) -> None:
+    from syncrec.data.simulated_files import write_known_transfer
+    from syncrec.data.simulation import KNOWN_TRANSFER, simulate_log
+
+    if events < users:
+        raise UsageError(
+            f"--events counts those of all users, got {events:,} for {users:,} users; give {users:,} or more"
+        )
+    if events > _MOST_IN_MEMORY:
+        raise UsageError(
+            f"the five services are made in memory, with up to {_MOST_IN_MEMORY:,} events, got {events:,}; "
+            "for a larger log give --domains, for example --domains 5"
+        )
+    simulate_log(out, num_users=users, mean_events=round(events / users), seed=seed)
+    write_known_transfer(out, KNOWN_TRANSFER, users=users, seed=seed)
+    print(f"{out}: {users:,} users of five services with known transfer")
+
+
+def _simulate_services(out: Path, sizes: tuple[int, int, int, int], seed: int) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from syncrec.data.simulated_files import write_services
+    from syncrec.data.simulated_services import Services
+
+    services, console = Services(*sizes, seed), Console(stderr=True)
+
+    def shown(chunks: Iterable[int]) -> Iterable[int]:
+        return track(chunks, "simulating", total=services.num_chunks, console=console, disable=not console.is_terminal)
+
+    write_services(services, out, shown=shown)
+    print(
+        f"{out}: {services.num_events:,} events of {services.num_users:,} users on {services.num_items:,} items of "
+        f"{services.num_domains:,} domains with known transfer"
+    )

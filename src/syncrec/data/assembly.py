@@ -180,7 +180,6 @@ def assemble(log: Log, settings: PrepareConfig, work: Path) -> tuple[DatasetArra
 def assembled(columns: Columns, ids: Vocabulary, view: Overview, times: Times) -> tuple[DatasetArrays, dict[str, Any]]:
     """What `assemble` gives, from columns and counts."""
     bounds = np.searchsorted(ids.domain_of_item, np.arange(len(ids.domains) + 1)).tolist()
-    items = ids.items.to_list()
     arrays = DatasetArrays(
         user_offsets=columns.offsets,
         items=columns.items,
@@ -188,8 +187,8 @@ def assembled(columns: Columns, ids: Vocabulary, view: Overview, times: Times) -
         train_end=columns.cuts.train_end,
         validation_end=columns.cuts.validation_end,
         item_counts=view.item_counts,
-        users=ids.users.to_list(),
-        items_of_domain=[items[start:stop] for start, stop in itertools.pairwise(bounds)],
+        users=ids.users,
+        items_of_domain=[ids.items[start:stop] for start, stop in itertools.pairwise(bounds)],
         domains=ids.domains,
     )
     content = {

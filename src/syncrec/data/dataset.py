@@ -17,7 +17,7 @@ its string table.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,8 +49,8 @@ class DatasetArrays:
     train_end: npt.NDArray[np.int64]
     validation_end: npt.NDArray[np.int64]
     item_counts: npt.NDArray[np.int64]
-    users: Sequence[str]
-    items_of_domain: Sequence[Sequence[str]]
+    users: Collection[str]
+    items_of_domain: Sequence[Collection[str]]
     domains: Sequence[str]
 
 

@@ -22,7 +22,7 @@ class IdCodes:
 
     def __init__(self) -> None:
         self._keys = np.zeros(_FIRST_SIZE, dtype=np.uint64)
-        self._codes = np.zeros(_FIRST_SIZE, dtype=np.int64)
+        self._codes = np.zeros(_FIRST_SIZE, dtype=np.uint32)
         self._texts: list[pl.Series] = []
         self._size = 0
 
@@ -43,6 +43,10 @@ class IdCodes:
         """All texts met, by code."""
         return pl.concat(self._texts) if self._texts else pl.Series("id", [], dtype=pl.String)
 
+    def close(self) -> None:
+        """Let go of the table, the most of the memory; what is left is how many there are, and `texts`."""
+        self._keys, self._codes = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint32)
+
     def _find(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """The code of each hash, -1 where it is not in the table: look from its own slot on up to an empty one."""
         codes = np.full(len(hashes), _UNKNOWN, dtype=np.int64)
@@ -62,7 +66,7 @@ class IdCodes:
         firsts = unknown[np.sort(np.unique(hashes[unknown], return_index=True)[1])]
         # Through a list: a gathered column would keep the memory of the whole batch.
         self._texts.append(pl.Series("id", texts.gather(firsts).to_list(), dtype=pl.String))
-        new_codes = np.arange(self._size, self._size + len(firsts))
+        new_codes = np.arange(self._size, self._size + len(firsts), dtype=np.uint32)
         self._size += len(firsts)
         self._grow()
         self._insert(hashes[firsts], new_codes)
@@ -74,10 +78,10 @@ class IdCodes:
         filled = self._keys != _EMPTY
         keys, codes = self._keys[filled], self._codes[filled]
         size = 1 << (4 * self._size - 1).bit_length()
-        self._keys, self._codes = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64)
+        self._keys, self._codes = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.uint32)
         self._insert(keys, codes)
 
-    def _insert(self, hashes: npt.NDArray[np.uint64], codes: npt.NDArray[np.int64]) -> None:
+    def _insert(self, hashes: npt.NDArray[np.uint64], codes: npt.NDArray[np.uint32]) -> None:
         """Put distinct new hashes into the table; of several that want a slot one gets it, the others go on."""
         slots = self._slots(hashes)
         while len(hashes):

@@ -29,6 +29,11 @@ class RawIds:
         self.users, self.items, self.domains = IdCodes(), IdCodes(), IdCodes()
         self.item_domains = ItemDomains(self.items, self.domains)
 
+    def close(self) -> None:
+        """Nothing more will be read: let go of what only reading needs."""
+        for codes in (self.users, self.items, self.domains):
+            codes.close()
+
 
 @dataclass(frozen=True)
 class RawLog:
@@ -71,7 +76,9 @@ class LogReader:
 
     def close(self) -> RawLog:
         """All that was read."""
-        return RawLog(self._writer.close(), self._ids, self._rejects)
+        events = self._writer.close()
+        self._ids.close()
+        return RawLog(events, self._ids, self._rejects)
 
     def _read(self, file: InputFile) -> None:
         rows = scan_rows(file, self._preset, self._columns)

@@ -7,6 +7,7 @@ reads, only where `time` is null) and `extra` (the first field too many, null if
 
 import glob
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -21,6 +22,7 @@ from syncrec.errors import DataError
 __all__ = ["clear_read_errors", "has_header", "scan_rows"]
 
 _JSON_HEAD = 1000
+_CSV_PIECE_BYTES = 4_000_000
 _ROW = "row"
 
 
@@ -77,6 +79,8 @@ def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.
     """The raw columns under the names "0", "1", ... (CSV: one more, for fields too many), and their types."""
     numbers = [str(index) for index in range(len(names) + 1)]
     if file.format.kind == "csv":
+        # Polars keeps dozens of pieces of a file in flight; pieces of its own choice take four times the memory.
+        os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", str(_CSV_PIECE_BYTES))
         frame = pl.scan_csv(
             file.path,
             glob=False,

@@ -1,6 +1,6 @@
 """What a prepared dataset looks like in numbers, for its manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +119,7 @@ def merged_times(parts: Sequence[Times]) -> Times:
 
 
 def domain_counts(
-    view: Overview, domains: Sequence[str], items_of_domain: Sequence[Sequence[str]]
+    view: Overview, domains: Sequence[str], items_of_domain: Sequence[Collection[str]]
 ) -> dict[str, dict[str, int]]:
     """Events, users, items, and events of each part, for each domain."""
     counts = {}

@@ -1,7 +1,7 @@
 """A sorted table of ids on disk: memory-mapped, found by binary search, so nothing is loaded to look up one id."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from syncrec.errors import nearest_names
 __all__ = ["StringTable"]
 
 _NEIGHBOURS = 2000
-_READ_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 16
 
 
 class StringTable:
@@ -26,13 +26,16 @@ class StringTable:
         self._offsets = offsets.view(np.ndarray)
 
     @staticmethod
-    def write(directory: Path, name: str, ids: Sequence[str]) -> None:
-        """Write `ids`, which must be strictly ascending by their UTF-8 bytes."""
-        encoded = [i.encode() for i in ids]
-        offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), out=offsets[1:])
-        (directory / f"{name}.utf8").write_bytes(b"".join(encoded))
-        np.save(directory / f"{name}.offsets.npy", offsets)
+    def write(directory: Path, name: str, ids: Collection[str]) -> None:
+        """Write `ids`, which must be strictly ascending by their UTF-8 bytes; they are never all in memory as `str`."""
+        lengths = np.zeros(len(ids) + 1, dtype=np.int64)
+        written, rest = 1, iter(ids)
+        with (directory / f"{name}.utf8").open("wb") as file:
+            while encoded := [i.encode() for i in itertools.islice(rest, _AT_ONCE)]:
+                lengths[written : written + len(encoded)] = list(map(len, encoded))
+                file.write(b"".join(encoded))
+                written += len(encoded)
+        np.save(directory / f"{name}.offsets.npy", np.cumsum(lengths, out=lengths))
 
     @classmethod
     def open(cls, directory: Path, name: str) -> "StringTable":
@@ -52,8 +55,8 @@ class StringTable:
 
     def between(self, begin: int, end: int) -> Iterator[str]:
         """The ids of the indices from `begin` up to but not including `end`."""
-        for first in range(begin, end, _READ_AT_ONCE):
-            offsets = self._offsets[first : min(first + _READ_AT_ONCE, end) + 1].tolist()
+        for first in range(begin, end, _AT_ONCE):
+            offsets = self._offsets[first : min(first + _AT_ONCE, end) + 1].tolist()
             text = self._text[offsets[0] : offsets[-1]].tobytes()
             for start, stop in itertools.pairwise(offsets):
                 yield text[start - offsets[0] : stop - offsets[0]].decode()
