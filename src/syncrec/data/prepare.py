@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncrec.artifacts import staged_directory
+from syncrec.artifacts import clear_write_errors, staged_directory
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Log, assemble, drop_gaps, sort_log
 from syncrec.data.dataset import Dataset, write_dataset
@@ -54,14 +54,18 @@ def prepare(
     Raises:
         ConfigError: a setting, preset or column mapping makes no sense.
         DataError: the log is missing, damaged, holds a bad row, or has too little for the filters or the split.
-        ArtifactError: `out` exists.
+        ArtifactError: `out` exists, or its disk is full.
     """
     columns = columns or {}
     _check_columns(columns)
     check_split_settings(settings, report)
     layout = find_preset(preset)
     files = find_files(sources)
-    with staged_directory(out, overwrite=overwrite) as stage, _work_directory(out) as work:
+    with (
+        clear_write_errors(out),
+        staged_directory(out, overwrite=overwrite) as stage,
+        _work_directory(out) as work,
+    ):
         log, rejects = _read_sorted(LogReader(work, layout, columns, settings.bad_rows), files, settings, work, report)
         log, steps = _filter(log, settings, work, report)
         arrays, content = assemble(log, settings, work)

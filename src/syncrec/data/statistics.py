@@ -54,16 +54,12 @@ def overview(events: Events, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], 
             user_events[first : first + len(rows)] += rows
             part_events += of_parts.reshape(part_events.shape)
             item_counts += of_items
-    targets = events.items[_test_places(cuts, user_events.sum(axis=1).cumsum())]
-    cold_targets = np.bincount(domain_of_item[targets[item_counts[targets] == 0]], minlength=num_domains)
+    is_cold, cold_targets = item_counts == 0, np.zeros(num_domains, dtype=np.int64)
+    for span in events.spans(_SPAN) if is_cold.any() else ():
+        chunk = events[span[0] : span[1]]
+        is_test = np.arange(*span) >= cuts.validation_end[chunk.users]
+        cold_targets += np.bincount(domain_of_item[chunk.items[is_test & is_cold[chunk.items]]], minlength=num_domains)
     return Overview(user_events, part_events, item_counts, cold_targets)
-
-
-def _test_places(cuts: Cuts, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The places of all test events, given where each user's events end."""
-    lengths = ends - cuts.validation_end
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(cuts.validation_end - before, lengths) + np.arange(lengths.sum())
 
 
 def _parts(users: npt.NDArray[np.uint32], places: npt.NDArray[np.int64], cuts: Cuts) -> npt.NDArray[np.int64]:
