@@ -152,3 +152,11 @@ def test_a_directory_belongs_to_one_process_at_a_time(tmp_path):
     other.wait()
     with artifacts.exclusive(tmp_path), artifacts.exclusive(tmp_path / "else"):
         pass
+
+
+def test_a_full_disk_that_numpy_reports_by_numbers_is_named(tmp_path):
+    with (
+        pytest.raises(ArtifactError, match=r"data: cannot be written: No space left on device \(3 requested and 1"),
+        artifacts.clear_write_errors(tmp_path / "data"),
+    ):
+        raise OSError("3 requested and 1 written")

@@ -7,6 +7,7 @@ its place, under a name that begins with a dot and its own.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ __all__ = [
     "MANIFEST_NAME",
     "altered_files",
     "claim",
+    "clear_write_errors",
     "exclusive",
     "file_checksum",
     "open_manifest",
@@ -51,7 +53,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise ArtifactError(f"{path}: is a directory; give the name of a file")
-    with _clear_write_errors(path):
+    with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -80,7 +82,7 @@ def exclusive(directory: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with _clear_write_errors(directory):
+    with clear_write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         file = (directory / _LOCK_NAME).open("a")
     with file:
@@ -106,7 +108,7 @@ def claim(path: Path) -> IO[str] | None:
         import fcntl
     except ImportError:
         raise MissingCapabilityError("several workers need file locks, which this system has not; use one") from None
-    with _clear_write_errors(path):
+    with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a", encoding="utf-8")
     try:
@@ -165,7 +167,7 @@ def staged_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     Raises:
         ArtifactError: `target` exists and `overwrite` is false, it is not an artefact of ours, or it cannot be written.
     """
-    with _clear_write_errors(target):
+    with clear_write_errors(target):
         _check_target(target, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.partial-"))
@@ -262,11 +264,18 @@ def _check_size(path: Path, expected: dict[str, Any], kind: str) -> None:
 
 
 @contextlib.contextmanager
-def _clear_write_errors(path: Path) -> Iterator[None]:
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while `path`, or something for it, is written into one line.
+
+    Raises:
+        ArtifactError: the disk is full, say, or a directory may not be written.
+    """
     try:
         yield
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from None
+        # numpy counts what it wanted and what it got, without a reason; it is always a full disk.
+        reason = error.strerror or f"{os.strerror(errno.ENOSPC)} ({error})"
+        raise ArtifactError(f"{path}: cannot be written: {reason}") from None
 
 
 def _umask() -> int:

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncrec.config import PrepareConfig
+from syncrec.data import splits
 from syncrec.data.splits import check_split_settings, leave_one_out, split_events, temporal
 from syncrec.errors import ConfigError, DataError
 
@@ -35,6 +38,22 @@ def test_a_time_may_be_a_fraction_of_the_events_and_ties_go_to_the_later_part():
     # In time order: 5 10 10 10 20 20 30 40 40; the events of places 4 and 7 come at 20 and 40.
     by_fraction = split_events(OFFSETS, TIMES, config(validation_from="0.5", test_from="0.8"))
     assert parts(by_fraction) == parts(temporal(OFFSETS, TIMES, 20, 40))
+
+
+TIMES_MS = st.one_of(st.integers(0, 3), st.integers(0, 10**14 - 1), st.sampled_from([65535, 65536, 2**32 - 1, 2**32]))
+
+
+@given(st.lists(st.lists(TIMES_MS, max_size=9), min_size=1, max_size=5), st.integers(1, 7), st.data())
+def test_chunks_change_nothing_of_counts_and_places(histories, chunk, data):
+    times = np.array([time for history in histories for time in sorted(history)], dtype=np.int64)
+    offsets = np.cumsum([0, *map(len, histories)])
+    limit = data.draw(TIMES_MS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "CHUNK_EVENTS", chunk)
+        counts = splits._count_before(offsets, times, limit)
+        smallest = [splits._smallest(times, place) for place in range(len(times))]
+    assert counts.tolist() == [sum(time < limit for time in history) for history in histories]
+    assert smallest == sorted(times.tolist())
 
 
 def test_times_may_be_dates_or_seconds():

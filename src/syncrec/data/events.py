@@ -3,6 +3,7 @@
 Every pass over a log looks at one chunk at a time, so memory does not grow with the log.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from syncrec.artifacts import clear_write_errors
 
 __all__ = [
     "CHUNK_EVENTS",
@@ -62,9 +65,14 @@ class EventWriter:
         self.num_events = 0
 
     def append(self, events: Events) -> None:
-        """Write `events` behind those already written."""
+        """Write `events` behind those already written.
+
+        Raises:
+            ArtifactError: the disk is full.
+        """
         for column, kind in _COLUMNS.items():
-            np.ascontiguousarray(getattr(events, column), dtype=kind).tofile(self._files[column])
+            with clear_write_errors(self._directory / f"{self._name}.{column}"):
+                self._files[column].write(np.ascontiguousarray(getattr(events, column), dtype=kind).data)
         self.num_events += len(events)
 
     def truncate(self, num_events: int) -> None:
@@ -99,11 +107,28 @@ def write_events(chunks: Iterable[Events], directory: Path, name: str) -> Events
 
 
 def empty_column(path: Path, kind: Any, length: int) -> npt.NDArray[Any]:
-    """A writable column of `length` entries in the new file `path`, memory-mapped."""
+    """A writable column of `length` entries in the new file `path`, memory-mapped.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
     if not length:
         path.touch()
         return np.zeros(0, dtype=kind)
-    return np.memmap(path, dtype=kind, mode="w+", shape=(length,))
+    with path.open("wb") as file:
+        _reserve(file.fileno(), length * np.dtype(kind).itemsize)
+    return np.memmap(path, dtype=kind, mode="r+", shape=(length,))
+
+
+def _reserve(handle: int, num_bytes: int) -> None:
+    """Make a file so long, with its room on the disk taken.
+
+    A mapped file that is only long kills the process (SIGBUS) when its disk is full at the first write to a page.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, num_bytes)
+    else:
+        os.truncate(handle, num_bytes)
 
 
 def tally(numbers: npt.NDArray[np.integer], size: int) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncrec.artifacts import remove_tree, staged_directory
+from syncrec.artifacts import clear_write_errors, remove_tree, staged_directory
 from syncrec.cluster.engine import Engine
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Log, Prepared, assemble, check_not_empty, drop_gaps, sort_log
@@ -57,7 +57,7 @@ def prepare(
     Raises:
         ConfigError: a setting, preset or column mapping makes no sense.
         DataError: the log is missing, damaged, holds a bad row, or has too little for the filters or the split.
-        ArtifactError: `out` exists.
+        ArtifactError: `out` exists, or its disk is full.
         WorkerError: a worker of `engine` died, or does not see a file.
     """
     columns = columns or {}
@@ -65,7 +65,11 @@ def prepare(
     check_split_settings(settings, report)
     layout = find_preset(preset)
     files = find_files(sources)
-    with staged_directory(out, overwrite=overwrite) as stage, _work_directory(out) as work:
+    with (
+        clear_write_errors(out),
+        staged_directory(out, overwrite=overwrite) as stage,
+        _work_directory(out) as work,
+    ):
         made = _made(engine, files, (layout, columns), settings, work, report)
         if settings.bad_rows == "skip":
             write_rejects(stage, made.rejects)

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import polars as pl
 
-from syncrec.artifacts import replaced_file, staged_directory, write_json
+from syncrec.artifacts import clear_write_errors, replaced_file, staged_directory, write_json
 from syncrec.data.simulated_services import Chunk, Services
 from syncrec.errors import ArtifactError, ConfigError
 
@@ -44,7 +44,7 @@ def write_services(services: Services, out: Path, *, shown: Shown = iter) -> Non
         ArtifactError: `out` cannot be written, or its disk has too little room.
     """
     chunks = _Frames(services)
-    with _clear_faults(out):
+    with clear_write_errors(out):
         if not out.suffix:
             _write_parts(chunks, out, shown)
         elif "".join(out.suffixes[-2:]).endswith((".csv", ".csv.gz")):
@@ -107,14 +107,6 @@ def _check_room(first: Path, num_chunks: int) -> None:
             f"{first.parent}: the log needs about {needed / 1e9:,.1f} GB more and the disk has {free / 1e9:,.1f}; "
             "make room, choose another --out, or ask for fewer events"
         )
-
-
-@contextmanager
-def _clear_faults(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArtifactError(f"{out}: cannot be written: {error.strerror or error}; nothing was left behind") from None
 
 
 class _Frames:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec.config import PrepareConfig
+from syncrec.data.events import CHUNK_EVENTS
 from syncrec.errors import ConfigError, DataError
 
 __all__ = [
@@ -62,7 +63,7 @@ def split_events(offsets: _Offsets, times: npt.NDArray[np.int64], settings: Prep
     """
     if settings.split == "leave-one-out":
         return leave_one_out(offsets)
-    return temporal(offsets, times, *boundaries(settings, len(times), lambda place: _time_at(times, place)))
+    return temporal(offsets, times, *boundaries(settings, len(times), lambda place: _smallest(times, place)))
 
 
 def boundaries(settings: PrepareConfig, num_events: int, time_at: Callable[[int], int]) -> tuple[int, int]:
@@ -138,13 +139,14 @@ def temporal_cuts(offsets: _Offsets, before_validation: _Offsets, before_test: _
 
 def count_before(offsets: _Offsets, times: npt.NDArray[np.int64], limit: int) -> npt.NDArray[np.int64]:
     """For each user how many of the events lie before `limit`."""
-    before = np.zeros(len(times) + 1, dtype=np.int64)
-    np.cumsum(times < limit, out=before[1:])
-    return np.diff(before[offsets])
-
-
-def _time_at(times: npt.NDArray[np.int64], place: int) -> int:
-    return int(np.partition(times, place)[place])
+    before = np.zeros(len(offsets), dtype=np.int64)
+    total = 0
+    for start in range(0, len(times), CHUNK_EVENTS):
+        counts = np.cumsum(times[start : start + CHUNK_EVENTS] < limit)
+        first, last = np.searchsorted(offsets, [start + 1, start + len(counts) + 1])
+        before[first:last] = total + counts[offsets[first:last] - start - 1]
+        total += int(counts[-1])
+    return np.diff(before)
 
 
 def _boundary(value: str, num_events: int, time_at: Callable[[int], int], setting: str) -> int:
@@ -152,6 +154,21 @@ def _boundary(value: str, num_events: int, time_at: Callable[[int], int], settin
     if fraction is None:
         return _milliseconds(value, setting)
     return time_at(int(fraction * num_events))
+
+
+def _smallest(times: npt.NDArray[np.int64], place: int) -> int:
+    """What stands at `place` of the sorted `times` (ms, below 2^48): two bytes after two bytes, each in one pass."""
+    known = 0
+    for shift in (32, 16, 0):
+        counts = np.zeros(1 << 16, dtype=np.int64)
+        for start in range(0, len(times), CHUNK_EVENTS):
+            parts = times[start : start + CHUNK_EVENTS] >> shift
+            counts += np.bincount(parts[parts >> 16 == known] & 0xFFFF, minlength=1 << 16)
+        ends = np.cumsum(counts)
+        digit = int(np.searchsorted(ends, place, side="right"))
+        place -= int(ends[digit] - counts[digit])
+        known = known << 16 | digit
+    return known
 
 
 def _milliseconds(value: str, setting: str) -> int:

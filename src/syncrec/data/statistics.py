@@ -74,8 +74,12 @@ def overview(events: Events, cuts: Cuts, domain_of_item: npt.NDArray[np.int64], 
             user_events[first : first + len(rows)] += rows
             part_events += of_parts.reshape(part_events.shape)
             item_counts += of_items
-    targets = events.items[_test_places(cuts, user_events.sum(axis=1).cumsum())]
-    return Overview(user_events, part_events, item_counts, np.bincount(targets, minlength=len(item_counts)))
+    item_targets = np.zeros_like(item_counts)
+    for span in events.spans(_SPAN):
+        chunk = events[span[0] : span[1]]
+        is_test = np.arange(*span) >= cuts.validation_end[chunk.users]
+        item_targets += np.bincount(chunk.items[is_test], minlength=len(item_counts))
+    return Overview(user_events, part_events, item_counts, item_targets)
 
 
 def merged_overviews(views: Sequence[Overview]) -> Overview:
@@ -86,13 +90,6 @@ def merged_overviews(views: Sequence[Overview]) -> Overview:
         sum((view.item_counts for view in views[1:]), views[0].item_counts),
         sum((view.item_targets for view in views[1:]), views[0].item_targets),
     )
-
-
-def _test_places(cuts: Cuts, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The places of all test events, given where each user's events end."""
-    lengths = ends - cuts.validation_end
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(cuts.validation_end - before, lengths) + np.arange(lengths.sum())
 
 
 def _parts(users: npt.NDArray[np.uint32], places: npt.NDArray[np.int64], cuts: Cuts) -> npt.NDArray[np.int64]:
