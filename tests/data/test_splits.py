@@ -50,7 +50,7 @@ def test_chunks_change_nothing_of_counts_and_places(histories, chunk, data):
     limit = data.draw(TIMES_MS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splits, "CHUNK_EVENTS", chunk)
-        counts = splits._count_before(offsets, times, limit)
+        counts = splits.count_before(offsets, times, limit)
         smallest = [splits._smallest(times, place) for place in range(len(times))]
     assert counts.tolist() == [sum(time < limit for time in history) for history in histories]
     assert smallest == sorted(times.tolist())
