@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from syncrec.serving.http.logs import log, set_up_logs
 from syncrec.serving.http.metrics import Metrics
 from syncrec.serving.http.page import Page
 from syncrec.serving.http.problems import HttpError, problem_response
+from syncrec.serving.http.protocol import HEADER_TIMEOUT
 from syncrec.serving.http.routes import Routes
 from syncrec.serving.item_table import ItemTable
 from syncrec.serving.live import Indices, LiveModel
@@ -111,11 +112,11 @@ def _chooser(options: ServeOptions) -> ArmChooser:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(service: Service) -> AsyncIterator[None]:
+async def _lifespan(service: Service) -> AsyncIterator[Mapping[str, float]]:
     log("start", runs={live.name: live.version for live in service.models.all()}, process=os.getpid())
     following = asyncio.create_task(_follow(service.models))
     try:
-        yield
+        yield {HEADER_TIMEOUT: service.settings.header_timeout_s}
     finally:
         following.cancel()
         await asyncio.to_thread(service.close)
