@@ -21,11 +21,12 @@ class Observed:
 
     `impressions` has the columns of an event, `clicked` (0 or 1) and `day` (from 0, whole days since `start_s`);
     `requests` likewise, with `is_empty` (0 or 1) instead of `clicked`. `left_out` counts what does not count, by
-    reason.
+    reason. `before` are all impressions before the experiment began, whoever answered.
     """
 
     impressions: pl.DataFrame
     requests: pl.DataFrame
+    before: pl.DataFrame
     start_s: float
     left_out: Mapping[str, int]
     num_days: int
@@ -82,7 +83,8 @@ def observe(experiment: Experiment, events: pl.DataFrame) -> Observed:
     }
     shown_by_day, requests_by_day = (_with_day(frame, start_s) for frame in (shown_alone, requests_alone))
     num_days = int(shown_by_day.select(pl.col("day").max()).item()) + 1
-    return Observed(shown_by_day, requests_by_day, start_s, left_out, num_days)
+    before = shown.filter(pl.col("timestamp") < start_s)
+    return Observed(shown_by_day, requests_by_day, before, start_s, left_out, num_days)
 
 
 def _requests(events: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
