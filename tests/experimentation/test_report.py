@@ -292,3 +292,52 @@ class TestAdjustment:
         early = report_experiment(experiment, with_all.filter(pl.col("timestamp") < middle))
         late = report_experiment(experiment, with_all)
         assert early.adjusted[0].weight == late.adjusted[0].weight > 0
+
+
+GUARDED = """
+[guardrails.faults]
+metric = "errors"
+limit = 0.02
+[guardrails.none]
+metric = "empty_answers"
+limit = 0.02
+"""
+
+
+def recorded(events, share, column, value):
+    """The log with what the service records: all is well but for a share of the answers of the arm `syncrec`."""
+    is_request, rng = pl.col("kind") == "request", np.random.default_rng(0)
+    is_hit = (pl.col("arm") == "syncrec") & pl.lit(rng.random(events.height) < share)
+    known = {"status": 200.0, "num_items": 2.0}
+    own = {
+        name: pl.when(is_request).then(pl.when(is_hit & pl.lit(name == column)).then(value).otherwise(usual))
+        for name, usual in known.items()
+    }
+    return events.with_columns(**own)
+
+
+class TestRequestsOfTheService:
+    @pytest.mark.parametrize(
+        ("column", "value", "broken", "kept"), [("status", 503, "faults", "none"), ("num_items", 0, "none", "faults")]
+    )
+    def test_faults_and_empty_answers_break_their_own_guardrail(self, events, tmp_path, column, value, broken, kept):
+        experiment = load_experiment(write_experiment(tmp_path, DEFINITION + GUARDED))
+        found = report_experiment(experiment, recorded(events, 0.1, column, value)).guardrails
+        status = {(one.guardrail, one.arm): one.status for one in found}
+        assert status[broken, "syncrec"] == "broken"
+        assert status[broken, "control"] == status[kept, "syncrec"] == "holds"
+        (value,) = [one.value for one in found if (one.guardrail, one.arm) == (broken, "syncrec")]
+        assert value == pytest.approx(0.1, abs=0.02)
+
+    def test_a_log_without_them_knows_no_faults(self, events, tmp_path):
+        experiment = load_experiment(write_experiment(tmp_path, DEFINITION + GUARDED))
+        found = report_experiment(experiment, events).guardrails
+        assert {one.status for one in found if one.guardrail == "faults"} == {"no data"}
+
+    def test_an_answer_that_a_client_logs_too_counts_once_as_the_service_knows_it(self, experiment, events):
+        own = recorded(events, 0.0, "status", 0)
+        again = own.filter(pl.col("kind") == "request").with_columns(
+            event_id=pl.lit(None, pl.String), latency_ms=None, status=None, num_items=None
+        )
+        twice = report_experiment(experiment, pl.concat([again.cast(own.schema), own]))
+        assert twice.guardrails == report_experiment(experiment, own).guardrails

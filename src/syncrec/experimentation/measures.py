@@ -11,7 +11,7 @@ from syncrec.stats import CovariateSums, RatioSums
 
 __all__ = ["Measure", "measure"]
 
-_COLUMNS = {"ctr": "clicked", "empty_answers": "is_empty", "latency_ms": "latency_ms"}
+_COLUMNS = {"ctr": "clicked", "empty_answers": "is_empty", "errors": "is_error", "latency_ms": "latency_ms"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Measure:
 
 
 def measure(observed: Observed, metric: GuardrailMetric = "ctr") -> Measure:
-    """Click-through rate (clicks / impressions), share of empty answers, or mean latency (over requests)."""
+    """Click-through rate (clicks / impressions), share of empty or failed answers, or mean latency (over requests)."""
     frame = observed.impressions if metric == "ctr" else observed.requests
     column = _COLUMNS[metric]
     known = frame.filter(pl.col(column).is_not_null())

@@ -160,7 +160,7 @@ class Recommender:
         if len(answers) > 1:
             weights = self._weights[domains, None]
             fused = (1 - weights) * answers["cross"] + weights * answers["single"]
-        own = {name: torch.from_numpy(found) for name, found in answers.items()}
+        own: dict[str, Tensor] = {name: torch.from_numpy(found) for name, found in answers.items()}
         return {"fused": torch.from_numpy(fused), **own}
 
 

@@ -37,6 +37,10 @@ class ServiceSettings(BaseModel):
         ge=1,
         description="items of a domain from which on an index is searched instead of all items (extra `ann`)",
     )
+    record_requests: bool = Field(
+        True,
+        description="with an experiment: keep time, number of items and status of every answer, for its guardrails",
+    )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none: CORS is off")
 
 

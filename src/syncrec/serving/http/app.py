@@ -30,6 +30,7 @@ from syncrec.serving.item_table import ItemTable
 from syncrec.serving.live import Indices, LiveModel
 from syncrec.serving.live_experiment import LiveExperiment
 from syncrec.serving.registry import ModelRegistry
+from syncrec.serving.request_log import RequestLog
 from syncrec.serving.service import Service
 from syncrec.serving.settings import ServeOptions
 from syncrec.serving.store.events import EventStore
@@ -87,7 +88,8 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
     models, metrics = open_registry(options), Metrics()
     chooser = chooser or _chooser(options)
     store = EventStore(options.store)
-    service = Service(models, store, chooser, options.settings, metrics)
+    requests = RequestLog(store, _not_recorded) if options.experiment and options.settings.record_requests else None
+    service = Service(models, store, chooser, options.settings, metrics, requests)
     experiment = None if options.experiment is None else LiveExperiment(options.experiment, store)
     gate = Gate(options.settings, keys, metrics, options.workers)
     routes = Routes(service, metrics, Page(service, metrics, experiment), options.state, keys is not None)
@@ -101,8 +103,12 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
         if origins
         else [],
         exception_handlers={HTTPException: _no_route},
-        lifespan=lambda _: _lifespan(service),
+        lifespan=lambda _: _lifespan(service, requests),
     )
+
+
+def _not_recorded(number: int, reason: str) -> None:
+    log("requests are not recorded", number=number, reason=reason)
 
 
 def _chooser(options: ServeOptions) -> ArmChooser:
@@ -112,13 +118,17 @@ def _chooser(options: ServeOptions) -> ArmChooser:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(service: Service) -> AsyncIterator[Mapping[str, float]]:
+async def _lifespan(service: Service, requests: RequestLog | None) -> AsyncIterator[Mapping[str, float]]:
     log("start", runs={live.name: live.version for live in service.models.all()}, process=os.getpid())
-    following = asyncio.create_task(_follow(service.models))
+    tasks = [asyncio.create_task(_follow(service.models))]
+    if requests is not None:
+        tasks.append(asyncio.create_task(requests.run()))
     try:
         yield {HEADER_TIMEOUT: service.settings.header_timeout_s}
     finally:
-        following.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         await asyncio.to_thread(service.close)
         log("stop", process=os.getpid())
 
