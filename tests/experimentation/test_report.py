@@ -12,6 +12,7 @@ from syncrec.experimentation.events import read_events
 from syncrec.experimentation.lifecycle import load_experiment
 from syncrec.experimentation.report import report_experiment
 from syncrec.experimentation.tables import alarms, notes, report_tables
+from syncrec.rng import numpy_generator
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +237,107 @@ def test_the_outlook_counts_the_users_that_a_small_lift_takes(report, experiment
     assert ratio == pytest.approx((np.log1p(0.2) / np.log1p(0.02)) ** 2, rel=0.01)
     assert longer.days_left > 20
     assert f"{longer.users_needed:,} users as active" in text_of(later)
+
+
+def with_past(events, rate_of):
+    """The log with twenty answers of one item to each user before the start; `rate_of(user)` is the click rate."""
+    rng, start = np.random.default_rng(0), events["timestamp"].min()
+    rows = []
+    for user in events["user"].unique(maintain_order=True).to_list():
+        for number, is_clicked in enumerate(rng.random(20) < rate_of(user)):
+            name, time = f"before-{user}-{number}", start - 86_400 * (20 - number)
+            shown = [(f"{name}/{kind}", kind, user, "books", "old", time, name) for kind in ("impression", "click")]
+            rows += shown if is_clicked else shown[:1]
+    past = pl.DataFrame(rows, schema=events.columns[:7], orient="row")
+    return pl.concat([past.cast({"timestamp": events.schema["timestamp"]}), events], how="diagonal")
+
+
+def own_rate(user):
+    """The rate that the rehearsal draws for the user, as in `rehearsal.lifted_clicks`."""
+    return numpy_generator(0, f"rate-{user}").beta(2.0, 18.0)
+
+
+class TestAdjustment:
+    def test_what_users_did_before_narrows_the_lift_and_keeps_the_truth(self, experiment, events, report):
+        found = report_experiment(experiment, with_past(events, own_rate))
+        (adjusted,), (plain,) = found.adjusted, found.overall
+        assert plain == report.overall[0]
+        assert adjusted.lift.low < LIFT < adjusted.lift.high
+        assert adjusted.lift.high - adjusted.lift.low < plain.lift.high - plain.lift.low
+        assert adjusted.noise_left < 0.97
+        assert adjusted.known_share == 1
+        assert "adjusted by what users did before (CUPED)" in text_of(found)
+
+    def test_without_a_time_before_there_is_none_and_the_report_is_as_it_was(self, report):
+        assert report.adjusted == []
+        assert "CUPED" not in text_of(report)
+
+    def test_a_past_that_is_the_same_for_all_says_nothing(self, experiment, events, report):
+        found = report_experiment(experiment, with_past(events, lambda user: 0.0))
+        assert found.adjusted == []
+        assert found.overall == report.overall
+
+    def test_with_too_few_users_it_is_too_early(self, experiment, events):
+        with_all = with_past(events, own_rate)
+        few = with_all.filter(
+            (pl.col("arm") != "syncrec") | (pl.col("user").hash() % 40 == 0) | pl.col("arm").is_null()
+        )
+        (adjusted,) = report_experiment(experiment, few).adjusted
+        assert math.isnan(adjusted.lift.estimate)
+        assert adjusted.p_value == 1
+
+    def test_the_weight_is_the_same_at_every_look(self, experiment, events):
+        with_all = with_past(events, own_rate)
+        middle = events["timestamp"].median()
+        early = report_experiment(experiment, with_all.filter(pl.col("timestamp") < middle))
+        late = report_experiment(experiment, with_all)
+        assert early.adjusted[0].weight == late.adjusted[0].weight > 0
+
+
+GUARDED = """
+[guardrails.faults]
+metric = "errors"
+limit = 0.02
+[guardrails.none]
+metric = "empty_answers"
+limit = 0.02
+"""
+
+
+def recorded(events, share, column, value):
+    """The log with what the service records: all is well but for a share of the answers of the arm `syncrec`."""
+    is_request, rng = pl.col("kind") == "request", np.random.default_rng(0)
+    is_hit = (pl.col("arm") == "syncrec") & pl.lit(rng.random(events.height) < share)
+    known = {"status": 200.0, "num_items": 2.0}
+    own = {
+        name: pl.when(is_request).then(pl.when(is_hit & pl.lit(name == column)).then(value).otherwise(usual))
+        for name, usual in known.items()
+    }
+    return events.with_columns(**own)
+
+
+class TestRequestsOfTheService:
+    @pytest.mark.parametrize(
+        ("column", "value", "broken", "kept"), [("status", 503, "faults", "none"), ("num_items", 0, "none", "faults")]
+    )
+    def test_faults_and_empty_answers_break_their_own_guardrail(self, events, tmp_path, column, value, broken, kept):
+        experiment = load_experiment(write_experiment(tmp_path, DEFINITION + GUARDED))
+        found = report_experiment(experiment, recorded(events, 0.1, column, value)).guardrails
+        status = {(one.guardrail, one.arm): one.status for one in found}
+        assert status[broken, "syncrec"] == "broken"
+        assert status[broken, "control"] == status[kept, "syncrec"] == "holds"
+        (value,) = [one.value for one in found if (one.guardrail, one.arm) == (broken, "syncrec")]
+        assert value == pytest.approx(0.1, abs=0.02)
+
+    def test_a_log_without_them_knows_no_faults(self, events, tmp_path):
+        experiment = load_experiment(write_experiment(tmp_path, DEFINITION + GUARDED))
+        found = report_experiment(experiment, events).guardrails
+        assert {one.status for one in found if one.guardrail == "faults"} == {"no data"}
+
+    def test_an_answer_that_a_client_logs_too_counts_once_as_the_service_knows_it(self, experiment, events):
+        own = recorded(events, 0.0, "status", 0)
+        again = own.filter(pl.col("kind") == "request").with_columns(
+            event_id=pl.lit(None, pl.String), latency_ms=None, status=None, num_items=None
+        )
+        twice = report_experiment(experiment, pl.concat([again.cast(own.schema), own]))
+        assert twice.guardrails == report_experiment(experiment, own).guardrails

@@ -34,7 +34,7 @@ def empty_postgres(postgres):
     """The same server without any table of ours."""
     engine = create_engine(postgres.url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS events, store_info"))
+        connection.execute(text("DROP TABLE IF EXISTS events, requests, store_info"))
     engine.dispose()
     return postgres
 

@@ -23,6 +23,7 @@ from syncrec.stats import (
 )
 
 __all__ = [
+    "UNKNOWN",
     "ArmComparison",
     "Look",
     "Outlook",
@@ -32,10 +33,11 @@ __all__ = [
     "is_enough",
     "looks",
     "outlook",
+    "relative",
 ]
 
 Verdict = Literal["gains", "loses", "neutral", "too early", "invalid"]
-_UNKNOWN = Interval(math.nan, -math.inf, math.inf)
+UNKNOWN = Interval(math.nan, -math.inf, math.inf)
 _POWER = 0.8
 _RECENT_DAYS = 7
 
@@ -100,16 +102,16 @@ def compare_arms(definition: Definition, clicks: Measure, domains: Sequence[str 
 def _compare(definition: Definition, clicks: Measure, arm: str, domain: str | None) -> ArmComparison:
     treatment, control = clicks.sums(arm, domain), clicks.sums(definition.control_arm, domain)
     if not (is_enough(definition, treatment) and is_enough(definition, control)):
-        return ArmComparison(arm, domain, _UNKNOWN, _UNKNOWN, _UNKNOWN, 1.0, 1.0, "too early")
+        return ArmComparison(arm, domain, UNKNOWN, UNKNOWN, UNKNOWN, 1.0, 1.0, "too early")
     lift, difference = log_ratio_of_rates(treatment, control), difference_of_rates(treatment, control)
     scale, confidence = definition.lift_scale, definition.confidence
     one_look = float(fixed_half_width(lift.error, confidence))
     return ArmComparison(
         arm,
         domain,
-        _relative(interval_of(lift, scale, confidence)),
+        relative(interval_of(lift, scale, confidence)),
         interval_of(difference, scale * float(control.rate), confidence),
-        _relative(Interval(float(lift.value), float(lift.value) - one_look, float(lift.value) + one_look)),
+        relative(Interval(float(lift.value), float(lift.value) - one_look, float(lift.value) + one_look)),
         float(sequential_p_value(lift, scale)),
         1.0,
         "neutral",
@@ -130,7 +132,7 @@ def interval_of(estimate: Estimate, scale: float, confidence: float) -> Interval
     return Interval(float(estimate.value), float(estimate.value) - half, float(estimate.value) + half)
 
 
-def _relative(interval: Interval) -> Interval:
+def relative(interval: Interval) -> Interval:
     """A logarithm of a ratio as a relative change."""
     return Interval(*(math.expm1(min(end, 700.0)) for end in interval))
 
@@ -158,8 +160,8 @@ def _look(definition: Definition, arm: str, day: int, sums: tuple[RatioSums, Rat
     lift = log_ratio_of_rates(*sums)
     error = float(lift.error)
     if not all(is_enough(definition, part) for part in sums):
-        return Look(arm, day, users, _UNKNOWN, 1.0, error)
-    interval = _relative(interval_of(lift, definition.lift_scale, definition.confidence))
+        return Look(arm, day, users, UNKNOWN, 1.0, error)
+    interval = relative(interval_of(lift, definition.lift_scale, definition.confidence))
     return Look(arm, day, users, interval, float(sequential_p_value(lift, definition.lift_scale)), error)
 
 

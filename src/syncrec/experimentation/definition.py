@@ -16,7 +16,7 @@ from syncrec.stats import mixture_scale
 
 __all__ = ["Arm", "Definition", "Guardrail", "GuardrailMetric", "load_definition"]
 
-GuardrailMetric = Literal["ctr", "empty_answers", "latency_ms"]
+GuardrailMetric = Literal["ctr", "empty_answers", "errors", "latency_ms"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -31,7 +31,7 @@ class Arm(Section):
 class Guardrail(Section):
     """Something that must not get worse, whatever the primary metric does."""
 
-    metric: GuardrailMetric = Field(description="click-through rate, share of empty answers, mean latency")
+    metric: GuardrailMetric = Field(description="click-through rate, share of empty or of failed answers, mean latency")
     domain: str | None = Field(None, description="of this domain alone; none: of all")
     max_worsening: float | None = Field(
         None, gt=0, lt=1, description="relative to the control: .02 tolerates a rate that is 2 % worse"

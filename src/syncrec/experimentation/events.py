@@ -12,6 +12,8 @@
 | `position` | place in the answer, from 1 | |
 | `propensity` | probability with which the item was shown in this place, in (0, 1] | off-policy estimates |
 | `latency_ms` | of a request | the guardrail `latency_ms` |
+| `num_items` | items of a request's answer; without it, those whose impressions were logged count | |
+| `status` | of a request, as in HTTP: from 500 on it failed | the guardrail `errors` |
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +30,7 @@ __all__ = ["KINDS", "Event", "clear_read_errors", "event_frame", "read_columns",
 
 KINDS = ("impression", "click", "request")
 _TEXTS = ("kind", "user", "domain", "item", "request_id", "arm", "event_id")
-_NUMBERS = ("position", "propensity", "latency_ms")
+_NUMBERS = ("position", "propensity", "latency_ms", "num_items", "status")
 _OPTIONAL = ("event_id", *_NUMBERS)
 _NEVER_EMPTY = ("kind", "user", "domain")
 
@@ -36,7 +38,7 @@ _NEVER_EMPTY = ("kind", "user", "domain")
 class Event(NamedTuple):
     """One event; `timestamp` in unix seconds, `position` from 1, `propensity` in (0, 1]."""
 
-    event_id: str
+    event_id: str | None
     kind: str
     user: str
     domain: str
@@ -47,6 +49,8 @@ class Event(NamedTuple):
     position: int | None = None
     propensity: float | None = None
     latency_ms: float | None = None
+    num_items: int | None = None
+    status: int | None = None
 
 
 def event_frame(events: Iterable[Event]) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from syncrec.experimentation.lifecycle import Experiment
 __all__ = ["DAY_S", "Observed", "observe", "with_clicks"]
 
 DAY_S = 86_400
+_FIRST_FAULT = 500  # status of HTTP
 _ANSWER = ("request_id", "item")
 
 
@@ -20,12 +21,13 @@ class Observed:
     """What counts for the report.
 
     `impressions` has the columns of an event, `clicked` (0 or 1) and `day` (from 0, whole days since `start_s`);
-    `requests` likewise, with `is_empty` (0 or 1) instead of `clicked`. `left_out` counts what does not count, by
-    reason.
+    `requests` likewise, with `is_empty` and `is_error` (0, 1 or null) instead of `clicked`. `left_out` counts what does
+    not count, by reason. `before` are all impressions before the experiment began, whoever answered.
     """
 
     impressions: pl.DataFrame
     requests: pl.DataFrame
+    before: pl.DataFrame
     start_s: float
     left_out: Mapping[str, int]
     num_days: int
@@ -82,13 +84,23 @@ def observe(experiment: Experiment, events: pl.DataFrame) -> Observed:
     }
     shown_by_day, requests_by_day = (_with_day(frame, start_s) for frame in (shown_alone, requests_alone))
     num_days = int(shown_by_day.select(pl.col("day").max()).item()) + 1
-    return Observed(shown_by_day, requests_by_day, start_s, left_out, num_days)
+    before = shown.filter(pl.col("timestamp") < start_s)
+    return Observed(shown_by_day, requests_by_day, before, start_s, left_out, num_days)
 
 
 def _requests(events: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
-    requests = _once(events).filter(pl.col("kind") == "request").unique("request_id", keep="first", maintain_order=True)
-    is_empty = ~pl.col("request_id").is_in(shown["request_id"].unique().implode())
-    return requests.with_columns(is_empty=is_empty.cast(pl.Float64))
+    """One a request, user and domain (a batch has several), that of the service itself where there is one.
+
+    What failed is an error, and neither empty nor not.
+    """
+    requests = _once(events).filter(pl.col("kind") == "request")
+    requests = requests.sort(pl.col("status").is_null(), maintain_order=True)
+    requests = requests.unique(("request_id", "user", "domain"), keep="first", maintain_order=True)
+    is_error = (pl.col("status") >= _FIRST_FAULT).cast(pl.Float64)
+    has_shown = pl.col("request_id").is_in(shown["request_id"].unique().implode())
+    is_empty = pl.coalesce(pl.col("num_items") == 0, ~has_shown)
+    known = pl.when(is_error.fill_null(0.0) == 0).then(is_empty.cast(pl.Float64))
+    return requests.with_columns(is_error=is_error, is_empty=known)
 
 
 def _in_experiment(experiment: Experiment, frame: pl.DataFrame) -> pl.DataFrame:

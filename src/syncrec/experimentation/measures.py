@@ -7,11 +7,11 @@ import polars as pl
 
 from syncrec.experimentation.definition import GuardrailMetric
 from syncrec.experimentation.impressions import Observed
-from syncrec.stats import RatioSums
+from syncrec.stats import CovariateSums, RatioSums
 
 __all__ = ["Measure", "measure"]
 
-_COLUMNS = {"ctr": "clicked", "empty_answers": "is_empty", "latency_ms": "latency_ms"}
+_COLUMNS = {"ctr": "clicked", "empty_answers": "is_empty", "errors": "is_error", "latency_ms": "latency_ms"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,15 @@ class Measure:
             chosen = chosen.filter(pl.col("domain") == domain)
         by_user = chosen.group_by("user", maintain_order=True).agg(pl.col("y", "x").sum())
         return RatioSums.of_units(by_user["y"].to_numpy(), by_user["x"].to_numpy())
+
+    def sums_with_scores(self, arm: str, scores: pl.DataFrame) -> CovariateSums:
+        """Of the users of `arm` in all domains, with their `score` in the frame `scores` (`user`, `score`; else 0)."""
+        chosen = self.cells.filter(pl.col("arm") == arm)
+        by_user = chosen.group_by("user", maintain_order=True).agg(pl.col("y", "x").sum())
+        known = by_user.join(scores, on="user", how="left", maintain_order="left").with_columns(
+            pl.col("score").fill_null(0.0)
+        )
+        return CovariateSums.of_units(*(known[name].to_numpy() for name in ("y", "x", "score")))
 
     def sums_by_day(self, arm: str, num_days: int) -> list[RatioSums]:
         """Of the users of `arm` in all domains, up to the end of each day."""
@@ -48,7 +57,7 @@ class Measure:
 
 
 def measure(observed: Observed, metric: GuardrailMetric = "ctr") -> Measure:
-    """Click-through rate (clicks / impressions), share of empty answers, or mean latency (over requests)."""
+    """Click-through rate (clicks / impressions), share of empty or failed answers, or mean latency (over requests)."""
     frame = observed.impressions if metric == "ctr" else observed.requests
     column = _COLUMNS[metric]
     known = frame.filter(pl.col(column).is_not_null())

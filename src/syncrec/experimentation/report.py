@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from syncrec.experimentation.adjustment import AdjustedLift, adjusted_lifts
 from syncrec.experimentation.comparison import ArmComparison, Look, Outlook, compare_arms, interval_of, looks, outlook
 from syncrec.experimentation.definition import Definition
 from syncrec.experimentation.guardrails import GuardrailResult, check_guardrail
@@ -63,7 +64,10 @@ class SampleRatio:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the tables show; `overall` is the primary comparison."""
+    """Everything that the tables show; `overall` is the primary comparison.
+
+    `adjusted` is the same with less noise, from what users did before the experiment; empty if that says nothing.
+    """
 
     name: str
     state: str
@@ -73,6 +77,7 @@ class Report:
     days: list[ArmDay]
     overall: list[ArmComparison]
     by_domain: list[ArmComparison]
+    adjusted: list[AdjustedLift]
     guardrails: list[GuardrailResult]
     sample_ratio: SampleRatio
     looks: list[Look]
@@ -119,6 +124,7 @@ def report_experiment(experiment: Experiment, events: pl.DataFrame) -> Report:
         [day for arm in definition.arms for day in _days(definition, clicks, arm, observed.num_days)],
         _trusted(compare_arms(definition, clicks, [None]), ratio),
         _trusted(compare_arms(definition, clicks, clicks.domains), ratio),
+        adjusted_lifts(definition, observed, clicks),
         _guardrails(definition, observed, clicks),
         ratio,
         seen,

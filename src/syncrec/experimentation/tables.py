@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from syncrec.experimentation.adjustment import AdjustedLift
 from syncrec.experimentation.comparison import ArmComparison, Look, Outlook
 from syncrec.experimentation.guardrails import GuardrailResult
 from syncrec.experimentation.report import Report
@@ -24,6 +25,8 @@ def report_tables(report: Report) -> list[Table]:
     ]
     if len(report.by_domain) > len(report.overall):
         tables.append(Table(f"{title}, by domain", columns, (tuple(map(_comparison_row, report.by_domain)),)))
+    if report.adjusted:
+        tables.append(_adjusted(report, percent))
     if report.guardrails:
         tables.append(_guardrails(report.guardrails))
     return tables
@@ -99,6 +102,28 @@ def _comparison_row(one: ArmComparison) -> TableRow:
     if difference.estimate == difference.estimate:  # not NaN
         absolute = f"{difference.estimate:+.4f}", f"{difference.low:+.4f} to {difference.high:+.4f}"
     return one.arm, one.domain or _ALL, *percentages(one.lift), *absolute, _p(one.corrected), one.verdict
+
+
+def _adjusted(report: Report, percent: str) -> Table:
+    """With and without, side by side: the verdict above goes by the lift without."""
+    columns = (
+        "arm",
+        "lift",
+        f"{percent} interval",
+        "adjusted",
+        f"{percent} interval",
+        "p",
+        "noise left",
+        "users known",
+    )
+    plain = {one.arm: one for one in report.overall}
+    rows = tuple(_adjusted_row(one, plain[one.arm]) for one in report.adjusted)
+    return Table("Lift adjusted by what users did before (CUPED)", columns, (rows,))
+
+
+def _adjusted_row(one: AdjustedLift, plain: ArmComparison) -> TableRow:
+    lifts = (*percentages(plain.lift), *percentages(one.lift))
+    return one.arm, *lifts, _p(one.p_value), f"{one.noise_left:.0%}", f"{one.known_share:.0%}"
 
 
 def _p(p_value: float) -> str:

@@ -1,4 +1,4 @@
-"""Answers of trained models without torch, a few questions at a time; see `nn.frozen` for why.
+"""Answers of trained models without torch, a few questions at a time; see `models.frozen_parts` for why.
 
 Histories are rows of their own, padded to the longest: with few questions there is nothing to gain by packing.
 """
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from syncrec.models.frozen_parts import FrozenEmbedding, FrozenExperts, FrozenGates, FrozenTowers, HistoryRows
 from syncrec.models.interface import AnswerName, SequentialModel
-from syncrec.nn.frozen import FrozenEmbedding, FrozenExperts, FrozenGates, FrozenTowers, HistoryRows
 from syncrec.nn.mixture import ExpertMixture, TaskTowers
 from syncrec.nn.packed import CausalTransformer
 

@@ -1,5 +1,6 @@
 """How the experiment of a service stands, from the events in its store."""
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from syncrec.experimentation.lifecycle import load_experiment
 from syncrec.experimentation.report import Report, report_experiment
 from syncrec.serving.store.events import EventStore
 from syncrec.serving.store.schema import Event as StoredEvent
+from syncrec.serving.store.schema import RequestRecord
 
 __all__ = ["ExperimentView", "LiveExperiment"]
 
@@ -56,16 +58,33 @@ class LiveExperiment:
         state = experiment.state
         words = state.phase if not state.ramp else f"{state.phase}, {state.ramp:.0%} of users"
         try:
-            num_events = self._store.count(KINDS)
+            num_events = self._store.count(KINDS) + self._store.count_requests()
             if num_events > _MOST_EVENTS:
                 raise DataError(
                     f"{num_events:,} events are too many for a page; `syncrec export-events` and `syncrec experiment "
                     "report` tell the rest"
                 )
-            found = report_experiment(experiment, event_frame(map(_event, self._store.rows(KINDS))))
+            sent, own = map(_event, self._store.rows(KINDS)), map(_request, self._store.request_rows())
+            found = report_experiment(experiment, event_frame(itertools.chain(own, sent)))
             return ExperimentView(experiment.definition.name, words, found, "", now)
         except SyncrecError as error:
             return ExperimentView(experiment.definition.name, words, None, str(error), now)
+
+
+def _request(record: RequestRecord) -> Event:
+    return Event(
+        None,
+        "request",
+        record.user_id,
+        record.domain,
+        None,
+        record.timestamp,
+        record.request_id,
+        record.arm,
+        latency_ms=record.latency_ms,
+        num_items=record.num_items,
+        status=record.status,
+    )
 
 
 def _event(stored: StoredEvent) -> Event:

@@ -180,7 +180,8 @@ class Recommender:
         if len(answers) > 1:
             weights = self._weights[domains, None]
             fused = (1 - weights) * answers["cross"] + weights * answers["single"]
-        return {name: torch.from_numpy(found) for name, found in {"fused": fused, **answers}.items()}
+        own: dict[str, Tensor] = {name: torch.from_numpy(found) for name, found in answers.items()}
+        return {"fused": torch.from_numpy(fused), **own}
 
 
 def _hide_seen(scores: Tensor, histories: list[Ints], start: int, stop: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from syncrec.errors import ConfigError, StoreError
+from syncrec.errors import BusyError, ConfigError, StoreError
 from syncrec.serving.arms import ArmChooser, Choice
 from syncrec.serving.grouping import GroupingThread
 from syncrec.serving.histories import merged_entries
@@ -24,9 +24,10 @@ from syncrec.serving.messages import (
 )
 from syncrec.serving.questions import Answered, Filter, NumberRange, Past, Question
 from syncrec.serving.registry import ModelRegistry
+from syncrec.serving.request_log import RequestLog
 from syncrec.serving.settings import ServiceSettings
 from syncrec.serving.store.events import EventStore
-from syncrec.serving.store.schema import Event, HistoryEvent
+from syncrec.serving.store.schema import Event, HistoryEvent, RequestRecord
 from syncrec.serving.store.writer import EventWriter
 
 __all__ = ["Observer", "Service", "Silent"]
@@ -77,9 +78,10 @@ class Service:
         chooser: ArmChooser,
         settings: ServiceSettings,
         observer: Observer,
+        requests: RequestLog | None = None,
     ) -> None:
         self.models, self.store, self.settings = models, store, settings
-        self._chooser, self._observer = chooser, observer
+        self._chooser, self._observer, self._requests = chooser, observer, requests
         self.writer = EventWriter(store, observer.committed)
         self._thread: GroupingThread[_Asked, Answered] = GroupingThread(
             "model",
@@ -98,11 +100,30 @@ class Service:
             UnknownDomainError, ConfigError: a request cannot be answered, or is above a limit.
             StoreError, BusyError: none is answered now.
         """
-        asked = [self._check(request) for request in requests]
-        found = await self._thread.submit(asked)
+        asked, begun = [self._check(request) for request in requests], time.perf_counter()
+        try:
+            found = await self._thread.submit(asked)
+        except Exception as error:
+            status = 503 if isinstance(error, StoreError | BusyError) else 500
+            self._record(asked, request_id, begun, [0] * len(asked), status)
+            raise
+        self._record(asked, request_id, begun, [len(answer.items) for answer in found], 200)
         for entry, answer in zip(asked, found, strict=True):
             self._observer.answered(entry.arm or "", entry.question, answer)
         return [_answer_message(entry, answer, request_id) for entry, answer in zip(asked, found, strict=True)]
+
+    def _record(
+        self, asked: Sequence[_Asked], request_id: str, begun: float, nums_items: Sequence[int], status: int
+    ) -> None:
+        """Keep what became of the questions of users who are in an arm, if it is to be kept."""
+        if self._requests is None:
+            return
+        ms, now = 1000 * (time.perf_counter() - begun), int(time.time())
+        for entry, num_items in zip(asked, nums_items, strict=True):
+            user, domain = entry.question.user, entry.question.domain
+            if user is not None and entry.arm is not None:
+                record = RequestRecord(request_id, user, domain, now, entry.arm, ms, num_items, status)
+                self._requests.add(record)
 
     async def probe(self, live: LiveModel) -> None:
         """Ask `live` on the way that every question goes."""

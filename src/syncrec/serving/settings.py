@@ -23,6 +23,7 @@ class ServiceSettings(BaseModel):
     max_batch: int = Field(64, ge=1, description="most questions of a batch")
     max_events: int = Field(1_000, ge=1, description="most events sent at once")
     max_future_s: int = Field(86_400, ge=0, description="how far ahead of the server's clock an event may be")
+    header_timeout_s: float = Field(10.0, gt=0, description="seconds a client may take to send a request's headers")
     body_timeout_s: float = Field(10.0, gt=0, description="seconds a client may take to send its body")
     stop_timeout_s: float = Field(30.0, gt=0, description="seconds that running requests get when the service stops")
     rate_per_s: float = Field(
@@ -35,6 +36,10 @@ class ServiceSettings(BaseModel):
         300_000,
         ge=1,
         description="items of a domain from which on an index is searched instead of all items (extra `ann`)",
+    )
+    record_requests: bool = Field(
+        True,
+        description="with an experiment: keep time, number of items and status of every answer, for its guardrails",
     )
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the service; none: CORS is off")
 

@@ -2,6 +2,7 @@
 
 from syncrec.stats.basics import FloatArray, Interval, holm_correction, wilson_interval
 from syncrec.stats.counts import sample_ratio_p_value
+from syncrec.stats.covariate import CovariateSums, Past, adjusted_log_ratio
 from syncrec.stats.paired import PairedDifference, PairedSample, paired_bootstrap, paired_permutation_test
 from syncrec.stats.ratio import Estimate, RatioSums, difference_of_rates, log_ratio_of_rates
 from syncrec.stats.sequential import (
@@ -13,12 +14,15 @@ from syncrec.stats.sequential import (
 )
 
 __all__ = [
+    "CovariateSums",
     "Estimate",
     "FloatArray",
     "Interval",
     "PairedDifference",
     "PairedSample",
+    "Past",
     "RatioSums",
+    "adjusted_log_ratio",
     "difference_of_rates",
     "fixed_half_width",
     "holm_correction",

@@ -30,6 +30,12 @@ answer = "single"
 share = 0.5
 run = "run"
 answer = "fused"
+[guardrails.slow]
+metric = "latency_ms"
+limit = 10_000
+[guardrails.faults]
+metric = "errors"
+limit = 0.5
 """
 
 
@@ -129,6 +135,9 @@ def test_what_the_report_counts_is_what_the_users_did(experiment, place, tmp_pat
     expected = counted(events, load_experiment(experiment))
     assert {row["arm"]: (row["impressions"], row["clicks"]) for row in overall(report)} == expected
     assert all(impressions > 0 for impressions, _ in expected.values())
+    slow, faults = ([one for one in report["guardrails"] if one["guardrail"] == name] for name in ("slow", "faults"))
+    assert all(0 < one["value"] < 10_000 for one in slow)
+    assert all(one["value"] == 0 and one["status"] != "no data" for one in (*faults, *slow))
 
 
 @pytest.mark.slow

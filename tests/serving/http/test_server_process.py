@@ -1,6 +1,8 @@
 """The service as it runs: killed, filled up, stopped, several workers, clients that are slow."""
 
+import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -93,7 +95,7 @@ def test_what_was_acknowledged_outlives_a_kill(place, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "workers"), [(100, 1), (20, 2)])
+@pytest.mark.parametrize(("kills", "workers"), [(100, 1), (100, 2)])
 def test_what_was_acknowledged_outlives_many_kills(place, address, kills, workers):
     check_nothing_is_lost(address, *kill_under_load(place, address, kills, workers))
 
@@ -188,6 +190,53 @@ def test_slow_clients_hold_up_nobody_and_are_sent_away(place, tmp_path):
         assert slow[0].recv(65536).startswith(b"HTTP/1.1 408")
         for connection in slow:
             connection.close()
+
+
+def received(connection):
+    """Everything until the server closes."""
+    connection.settimeout(20)
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def drip(connection, text, is_over):
+    """Send `text` byte by byte, then line breaks, until the other side has enough."""
+    with contextlib.suppress(OSError):
+        for byte in itertools.chain(text, itertools.repeat(10)):
+            connection.sendall(bytes([byte]))
+            if is_over.wait(0.05):
+                return
+
+
+def test_headers_that_come_byte_by_byte_are_cut_off_and_slow_down_nobody(place, tmp_path):
+    (tmp_path / "settings.toml").write_text("header_timeout_s = 0.6\n")
+    store = f"sqlite:///{tmp_path / 'events.db'}"
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X-Long: " + b"a" * 10_000
+    with Server(place / "run", "--store", store, "--config", tmp_path / "settings.toml") as server:
+        address, is_over = ("127.0.0.1", server.port), threading.Event()
+        slow = [socket.create_connection(address) for _ in range(20)]
+        silent, kept = socket.create_connection(address), socket.create_connection(address)
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+        texts = [head, b""]  # or line breaks alone, in which no request has begun
+        drips = [threading.Thread(target=drip, args=(c, texts[i % 2], is_over)) for i, c in enumerate([*slow, kept])]
+        begun = time.monotonic()
+        for thread in drips:
+            thread.start()
+        with Client(server.url) as client:
+            while time.monotonic() < begun + 1:
+                assert client.recommend("films", user="zoe", k=3).items
+        for connection in [*slow, kept]:
+            with contextlib.suppress(ConnectionResetError):  # what was sent after the end
+                assert b"HTTP/1.1 408" in received(connection)
+        assert received(silent) == b""
+        assert time.monotonic() - begun < 10
+        is_over.set()
+        for thread in drips:
+            thread.join()
+        assert sum('"slow client"' in line for line in server.lines) == 21
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import pytest
 from syncrec.config import PrepareConfig
 from syncrec.data.prepare import Source, prepare
 from syncrec.errors import DataError
+from syncrec.experimentation.events import read_events
 from syncrec.serving.store.export import Exported, export_events
-from syncrec.serving.store.schema import Event
+from syncrec.serving.store.schema import Event, RequestRecord
 
 ODD = 'b,"1" ✓'
 
@@ -44,8 +45,20 @@ def test_all_kinds_come_with_everything_that_is_known(store, tmp_path):
     assert rows[0]["propensity"] == "0.125"
     assert rows[1]["propensity"] == ""
     assert set(rows[0]) == {
-        *("user", "item", "domain", "timestamp", "kind", "event_id", "request_id", "arm", "position", "propensity")
+        *("user", "item", "domain", "timestamp", "kind", "event_id", "request_id", "arm", "position", "propensity"),
+        *("latency_ms", "num_items", "status"),
     }
+
+
+def test_the_requests_of_the_service_come_with_all_kinds_and_no_others(store, tmp_path):
+    store.add([click(1, "anna", "b1", 6)])
+    store.add_requests([RequestRecord("r1", "anna", "books", 5, "new", 1.5, 10, 200)])
+    assert export_events(store, tmp_path / "log.csv").num_written == 1
+    assert export_events(store, tmp_path / "all.csv", all_kinds=True).num_written == 2
+    row = read_events([tmp_path / "all.csv"]).row(1, named=True)
+    found = {name: row[name] for name in ("kind", "user", "item", "request_id", "latency_ms", "num_items", "status")}
+    wanted = ["request", "anna", None, "r1", 1.5, 10.0, 200.0]
+    assert list(found.values()) == wanted
 
 
 def test_an_item_stays_in_its_first_domain(store, tmp_path):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,11 +24,13 @@ from syncrec.serving.http.logs import log, set_up_logs
 from syncrec.serving.http.metrics import Metrics
 from syncrec.serving.http.page import Page
 from syncrec.serving.http.problems import HttpError, problem_response
+from syncrec.serving.http.protocol import HEADER_TIMEOUT
 from syncrec.serving.http.routes import Routes
 from syncrec.serving.item_table import ItemTable
 from syncrec.serving.live import Indices, LiveModel
 from syncrec.serving.live_experiment import LiveExperiment
 from syncrec.serving.registry import ModelRegistry
+from syncrec.serving.request_log import RequestLog
 from syncrec.serving.service import Service
 from syncrec.serving.settings import ServeOptions
 from syncrec.serving.store.events import EventStore
@@ -86,7 +88,8 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
     models, metrics = open_registry(options), Metrics()
     chooser = chooser or _chooser(options)
     store = EventStore(options.store)
-    service = Service(models, store, chooser, options.settings, metrics)
+    requests = RequestLog(store, _not_recorded) if options.experiment and options.settings.record_requests else None
+    service = Service(models, store, chooser, options.settings, metrics, requests)
     experiment = None if options.experiment is None else LiveExperiment(options.experiment, store)
     gate = Gate(options.settings, keys, metrics, options.workers)
     routes = Routes(service, metrics, Page(service, metrics, experiment), options.state, keys is not None)
@@ -100,8 +103,12 @@ def create_app(options: ServeOptions, chooser: ArmChooser | None = None) -> Star
         if origins
         else [],
         exception_handlers={HTTPException: _no_route},
-        lifespan=lambda _: _lifespan(service),
+        lifespan=lambda _: _lifespan(service, requests),
     )
+
+
+def _not_recorded(number: int, reason: str) -> None:
+    log("requests are not recorded", number=number, reason=reason)
 
 
 def _chooser(options: ServeOptions) -> ArmChooser:
@@ -111,13 +118,17 @@ def _chooser(options: ServeOptions) -> ArmChooser:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(service: Service) -> AsyncIterator[None]:
+async def _lifespan(service: Service, requests: RequestLog | None) -> AsyncIterator[Mapping[str, float]]:
     log("start", runs={live.name: live.version for live in service.models.all()}, process=os.getpid())
-    following = asyncio.create_task(_follow(service.models))
+    tasks = [asyncio.create_task(_follow(service.models))]
+    if requests is not None:
+        tasks.append(asyncio.create_task(requests.run()))
     try:
-        yield
+        yield {HEADER_TIMEOUT: service.settings.header_timeout_s}
     finally:
-        following.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         await asyncio.to_thread(service.close)
         log("stop", process=os.getpid())
 

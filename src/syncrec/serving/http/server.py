@@ -14,6 +14,7 @@ from syncrec.serving.arms import ExperimentArms
 from syncrec.serving.http.app import OPTIONS_VARIABLE, open_registry
 from syncrec.serving.http.keys import KeyRing
 from syncrec.serving.http.logs import set_up_logs
+from syncrec.serving.http.protocol import TimedProtocol
 from syncrec.serving.settings import ServeOptions
 from syncrec.serving.store.events import EventStore
 
@@ -58,7 +59,7 @@ def serve(options: ServeOptions, host: str, port: int) -> None:
         port=port,
         workers=options.workers,
         loop="auto",
-        http="auto",
+        http=TimedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

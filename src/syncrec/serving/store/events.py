@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Result, bindparam, func, literal_column, select, text
+from sqlalchemy import URL, Connection, Result, Table, bindparam, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -18,8 +18,10 @@ from syncrec.serving.store.schema import (
     SCHEMA_VERSION,
     Event,
     HistoryEvent,
+    RequestRecord,
     events,
     metadata,
+    requests,
     store_info,
 )
 
@@ -42,10 +44,6 @@ _SEEN = (
     select(events.c.item)
     .where(events.c.user_id == bindparam("user"), events.c.domain == bindparam("domain"), _of_history)
     .distinct()
-)
-
-_PIECE = (
-    select(events).where(events.c.sequence > bindparam("last")).order_by(events.c.sequence).limit(bindparam("rows"))
 )
 
 
@@ -112,6 +110,15 @@ class EventStore:
                 raise
         return self._add(new, attempts - 1)
 
+    def add_requests(self, new: Sequence[RequestRecord]) -> None:
+        """Store what the service recorded of its answers, at least one, in one transaction.
+
+        Raises:
+            StoreError: none of them was stored.
+        """
+        with clear_store_errors(self.url), self._writer.begin() as connection:
+            connection.execute(requests.insert(), [asdict(entry) for entry in new])
+
     def histories(self, users: Sequence[str], limit: int) -> list[list[HistoryEvent]]:
         """The last `limit` events of each user that count as history, in order of time, then of arrival."""
         asked = [{"user": user, "limit": limit} for user in users]
@@ -153,16 +160,34 @@ class EventStore:
 
     def rows(self, kinds: Sequence[str] | None) -> Iterator[Event]:
         """Events of these kinds (None: all) in order of arrival, read in pieces; writers go on meanwhile."""
-        statement = _PIECE if kinds is None else _PIECE.where(events.c.kind.in_(kinds))
+        statement = _piece(events)
+        statement = statement if kinds is None else statement.where(events.c.kind.in_(kinds))
+        return (Event(*row[1:]) for row in self._in_pieces(statement))
+
+    def request_rows(self) -> Iterator[RequestRecord]:
+        """What the service recorded of its answers, likewise."""
+        return (RequestRecord(*row[1:]) for row in self._in_pieces(_piece(requests)))
+
+    def count_requests(self) -> int:
+        """The number of these."""
+        (rows,) = self._read(select(func.count()).select_from(requests), [{}], Result.all)
+        return int(rows[0][0])
+
+    def _in_pieces(self, statement: Any) -> Iterator[Any]:
         last = 0
         while piece := self._read(statement, [{"last": last, "rows": _EXPORT_ROWS}], Result.all)[0]:
-            yield from (Event(*row[1:]) for row in piece)
+            yield from piece
             last = piece[-1].sequence
 
     def close(self) -> None:
         """Give all connections back."""
         self._writer.dispose()
         self._reader.dispose()
+
+
+def _piece(table: Table) -> Any:
+    after = table.c.sequence > bindparam("last")
+    return select(table).where(after).order_by(table.c.sequence).limit(bindparam("rows"))
 
 
 def _may_pass(error: OperationalError) -> bool:

@@ -13,7 +13,8 @@ from syncrec.serving.store.schema import HISTORY_KINDS, Event
 __all__ = ["Exported", "export_events"]
 
 _LOG_COLUMNS = {"user": "user_id", "item": "item", "domain": "domain", "timestamp": "timestamp"}
-_MORE_COLUMNS = {name: name for name in ("kind", "event_id", "request_id", "arm", "position", "propensity")}
+_EVENT_COLUMNS = {name: name for name in ("kind", "event_id", "request_id", "arm", "position", "propensity")}
+_MORE_COLUMNS = {**_EVENT_COLUMNS, **{name: name for name in ("latency_ms", "num_items", "status")}}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def export_events(
     Args:
         store: where they are.
         path: the CSV file to write.
-        all_kinds: impressions and all others too, with all that is known about them; nothing is left out.
+        all_kinds: impressions and all others too, with all that is known about them, and what the service recorded
+            of its answers (`kind` is `request`); nothing is left out.
         report: is told which items were left out.
 
     Raises:
@@ -50,7 +52,10 @@ def export_events(
         writer.writerow(columns)
         rows = store.rows(None) if all_kinds else domains.keep(store.rows(HISTORY_KINDS))
         for event in rows:
-            writer.writerow([getattr(event, name) for name in columns.values()])
+            writer.writerow([getattr(event, name, None) for name in columns.values()])
+            written += 1
+        for record in store.request_rows() if all_kinds else ():
+            writer.writerow(["request" if name == "kind" else getattr(record, name, None) for name in columns.values()])
             written += 1
         if not written:
             kinds = "events" if all_kinds else f"events of the kinds {', '.join(HISTORY_KINDS)}"

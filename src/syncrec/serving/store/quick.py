@@ -17,7 +17,7 @@ class QuickRead:
     def __init__(self, engine: Engine, statement: Select[Any]) -> None:
         self._engine = engine
         self._compiled = statement.compile(dialect=engine.dialect)
-        self._positions = self._compiled.positiontup if self._compiled.positional else None  # type: ignore[attr-defined]
+        self._positions = self._compiled.positiontup if self._compiled.positional else None
 
     def rows(self, parameters: Sequence[dict[str, Any]]) -> list[list[tuple[Any, ...]]] | None:
         """The rows for each of `parameters`; None if anything goes wrong, which the usual way then finds words for."""

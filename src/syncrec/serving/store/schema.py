@@ -5,7 +5,17 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Table, Text
 
-__all__ = ["HISTORY_KINDS", "SCHEMA_VERSION", "Event", "HistoryEvent", "events", "metadata", "store_info"]
+__all__ = [
+    "HISTORY_KINDS",
+    "SCHEMA_VERSION",
+    "Event",
+    "HistoryEvent",
+    "RequestRecord",
+    "events",
+    "metadata",
+    "requests",
+    "store_info",
+]
 
 SCHEMA_VERSION = 1
 HISTORY_KINDS = ("click", "purchase")
@@ -28,6 +38,19 @@ events = Table(
     Column("arm", Text),
     Column("position", Integer),
     Column("propensity", Float),
+)
+requests = Table(
+    "requests",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("request_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("num_items", Integer, nullable=False),
+    Column("status", Integer, nullable=False),
 )
 _counts_as_history = events.c.kind.in_(HISTORY_KINDS)
 Index(
@@ -58,6 +81,23 @@ class Event:
     arm: str | None = None
     position: int | None = None
     propensity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One answer of a service that runs an experiment, or its fault; `status` as in HTTP, `timestamp` in unix seconds.
+
+    `latency_ms`: from the checked question to the answer's items.
+    """
+
+    request_id: str
+    user_id: str
+    domain: str
+    timestamp: int
+    arm: str
+    latency_ms: float
+    num_items: int
+    status: int
 
 
 class HistoryEvent(NamedTuple):

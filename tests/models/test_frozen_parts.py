@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from builders import DAY_S, FIRST_TIME, shake
+from syncrec.models.frozen_parts import FrozenEmbedding, FrozenExperts, HistoryRows
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
-from syncrec.nn.frozen import FrozenEmbedding, FrozenExperts, HistoryRows
 from syncrec.nn.mixture import make_experts
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

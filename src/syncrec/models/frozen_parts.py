@@ -184,7 +184,9 @@ class FrozenTowers:
 def _normalised(x: Floats) -> Floats:
     """Layer normalisation of the last axis, without scale and shift."""
     size = np.float32(x.shape[-1])
-    centred: Floats = x - np.add.reduce(x, axis=-1, keepdims=True) / size
+    mean = np.add.reduce(x, axis=-1, keepdims=True)
+    mean /= size
+    centred: Floats = x - mean
     variance = np.einsum("...i,...i->...", centred, centred)
     variance /= size
     variance += _EPSILON
