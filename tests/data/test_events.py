@@ -30,9 +30,7 @@ def test_a_column_without_entries_needs_no_file(tmp_path):
     assert not (tmp_path / "column").exists()
 
 
-@pytest.mark.parametrize(
-    ("largest_file", "at_fault"), [(50_000, "raw."), (100_000, "raw."), (180_000, "dataset")]
-)
+@pytest.mark.parametrize(("largest_file", "at_fault"), [(50_000, "raw."), (100_000, "raw."), (180_000, "dataset")])
 def test_a_disk_that_fills_up_while_preparing_is_one_line_and_leaves_nothing(tmp_path, largest_file, at_fault):
     """A limit on the size of files stands for the disk's end: both are errors of the system while writing."""
     log = tmp_path / "log.csv"

@@ -75,6 +75,8 @@ def run(arguments: Sequence[str] | None) -> int:
         return 1
     except OSError as error:
         return fail(f"{error.filename or 'the system says'}: {error.strerror or error}", 1)
+    except MemoryError as error:
+        return fail(f"not enough memory ({error or 'no more to be had'}); give the process more, or ask for less", 1)
     except SyncrecError as error:
         return fail(str(error), 2 if isinstance(error, UsageError) else 1)
     return 0
