@@ -95,6 +95,16 @@ class TestSurface:
         monkeypatch.setattr("syncrec.pipeline.open_run", full_disk)
         assert refused("evaluate", place / "run") == (1, "the system says: No space left on device")
 
+    def test_too_little_memory_is_one_line(self, refused, place, monkeypatch):
+        def greedy(*_, **__):
+            raise MemoryError("Unable to allocate 9 GiB")
+
+        monkeypatch.setattr("syncrec.pipeline.open_run", greedy)
+        assert refused("evaluate", place / "run") == (
+            1,
+            "not enough memory (Unable to allocate 9 GiB); give the process more, or ask for less",
+        )
+
     def test_ctrl_c_in_a_command_without_a_state_to_save(self, refused, place, monkeypatch):
         def interrupted(*_, **__):
             raise KeyboardInterrupt
