@@ -77,12 +77,11 @@ def run(arguments: Sequence[str] | None) -> int:
         return 1
     except OSError as error:
         return fail(f"{error.filename or 'the system says'}: {error.strerror or error}", 1)
-    except LostProcessError as error:
-        return fail(str(error), 1, is_known_to_all=False)
     except MemoryError as error:
         return fail(f"not enough memory ({error or 'no more to be had'}); give the process more, or ask for less", 1)
     except SyncrecError as error:
-        return fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        code = 2 if isinstance(error, UsageError) else 1
+        return fail(str(error), code, is_known_to_all=not isinstance(error, LostProcessError))
     return 0
 
 
