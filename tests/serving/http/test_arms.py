@@ -118,6 +118,7 @@ def rehearse(experiment, place, folder, num_users, num_days):
         ]
         for first in range(0, len(sent), 1000):
             assert client.send_events(sent[first : first + 1000]).stored == len(sent[first : first + 1000])
+        assert server.stop() == 0  # a service that is killed loses the last second of what it knows of its answers
     assert main(["export-events", store, "--out", str(folder / "events.csv"), "--all-kinds"]) == 0
     report = ["experiment", "report", str(experiment), "--events", str(folder / "events.csv")]
     assert main([*report, "--json", str(folder / "report.json")]) == 0
@@ -137,7 +138,8 @@ def test_what_the_report_counts_is_what_the_users_did(experiment, place, tmp_pat
     assert all(impressions > 0 for impressions, _ in expected.values())
     slow, faults = ([one for one in report["guardrails"] if one["guardrail"] == name] for name in ("slow", "faults"))
     assert all(0 < one["value"] < 10_000 for one in slow)
-    assert all(one["value"] == 0 and one["status"] != "no data" for one in (*faults, *slow))
+    assert [one["value"] for one in faults] == [0, 0]
+    assert all(one["status"] != "no data" for one in (*faults, *slow))
 
 
 @pytest.mark.slow

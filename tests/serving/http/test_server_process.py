@@ -29,12 +29,12 @@ def click(number, user="zoe"):
 
 
 class Sender(threading.Thread):
-    """Sends events without a pause; remembers which were acknowledged, and tries none again."""
+    """Sends events without a pause; remembers which were acknowledged and what was no success, and tries none again."""
 
     def __init__(self, url, first, per_request=3):
         super().__init__()
         self.url, self.next, self.per_request = url, first, per_request
-        self.acknowledged, self.sent, self.is_over = [], [], threading.Event()
+        self.acknowledged, self.sent, self.faults, self.is_over = [], [], [], threading.Event()
 
     def run(self):
         address = self.url.removeprefix("http://")
@@ -55,6 +55,8 @@ class Sender(threading.Thread):
                 continue
             if answer.status == 200:
                 self.acknowledged += json.loads(text)["event_ids"]
+            else:
+                self.faults.append((answer.status, text))
 
 
 def kill_under_load(place, store, kills, workers):
@@ -72,6 +74,7 @@ def kill_under_load(place, store, kills, workers):
         for sender in senders:
             sender.join()
         assert server.stop() == 0
+    assert [fault for sender in senders for fault in sender.faults] == []  # a service that is down answers nothing
     return [i for s in senders for i in s.acknowledged], {i for s in senders for i in s.sent}
 
 
@@ -95,6 +98,7 @@ def test_what_was_acknowledged_outlives_a_kill(place, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize(("kills", "workers"), [(100, 1), (100, 2)])
 def test_what_was_acknowledged_outlives_many_kills(place, address, kills, workers):
     check_nothing_is_lost(address, *kill_under_load(place, address, kills, workers))
