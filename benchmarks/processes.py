@@ -130,7 +130,7 @@ def main() -> None:
         member(options.member, options.data)
         return
     from run_all import to_markdown
-    from shapes import make_dataset, skewed_lengths
+    from syncrec.planning.samples import make_dataset, skewed_lengths
 
     rows = []
     for shape, (num_users, sizes, _) in SHAPES.items():
