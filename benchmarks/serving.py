@@ -6,7 +6,8 @@
 Three domains of 50,000 items, dim 64, histories of 50 events, weights as they are drawn. Requests come at fixed times,
 whether earlier ones are answered or not, and a latency counts from the time at which the request was due: a service
 that falls behind shows. Generator and service share the machine; the load of everything else is in the table, as the
-mean number of processes that wanted a core when the measurement began.
+mean number of processes that wanted a core when the measurement began. Memory is that of all processes of the service,
+pages that several share counted once (PSS); start is the time from the command to the first good answer of /readyz.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from syncrec.runs import BEST_NAME, RunDirectory
 
 NUM_USERS = 5_000
 CONNECTIONS = 64
+RATES = (50, 100, 200, 300, 400, 500)
 PLACE = Path(__file__).parent / "results"
 
 
@@ -57,10 +59,11 @@ class Server:
     def __init__(self, run: Path, store: str, workers: int, port: int) -> None:
         self.port = port
         options = ["--store", store, "--workers", str(workers), "--port", str(port)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment, begun = {**os.environ, "OMP_NUM_THREADS": "1"}, time.perf_counter()
         command = [sys.executable, "-m", "syncrec", "serve", str(run), *options]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
         self._wait()
+        self.start_seconds = time.perf_counter() - begun
 
     def _wait(self) -> None:
         for _ in range(3_000):
@@ -73,10 +76,17 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU time of the service's processes so far."""
-        pids, ticks = [self._process.pid], os.sysconf("SC_CLK_TCK")
-        children = Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in [*pids, *children]]
-        return sum(int(entry[11]) + int(entry[12]) for entry in fields) / ticks
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._pids()]
+        return sum(int(entry[11]) + int(entry[12]) for entry in fields) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        """Memory of the service's processes now."""
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._pids()]
+        return sum(int(text.partition("\nPss:")[2].split()[0]) for text in rollups) / 1024
+
+    def _pids(self) -> list[int]:
+        own = self._process.pid
+        return [own, *map(int, Path(f"/proc/{own}/task/{own}/children").read_text().split())]
 
     def __enter__(self) -> "Server":
         return self
@@ -178,17 +188,26 @@ def questions() -> Any:
         yield question(rng)
 
 
-def measure_workers(run: Path, store: str, workers: int, seconds: float, port: int) -> list[dict[str, Any]]:
+def measure_workers(
+    run: Path, store: str, workers: int, seconds: float, port: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The curve, and what the service needs before and after it."""
     name = f"{workers} worker{'s' if workers > 1 else ''}"
     with Server(run, store, workers, port) as server:
+        needs = {
+            "name": name,
+            "start_seconds": round(server.start_seconds, 1),
+            "mb_at_start": round(server.memory_mb()),
+        }
         asyncio.run(at_rate(port, 50, 2))
-        rows = [row(f"{name}, {rate} a second", server, at_rate(port, rate, seconds)) for rate in (50, 200, 500)]
+        rows = [row(f"{name}, {rate} a second", server, at_rate(port, rate, seconds)) for rate in RATES]
         ask = as_fast_as_possible(port, "/v1/recommendations", questions(), seconds, 32)
         rows.append(row(f"{name}, 32 clients without a pause", server, ask))
         for size in (1, 100):
             send = as_fast_as_possible(port, "/v1/events", events(size), seconds / 2, 16)
             rows.append(row(f"{name}, 16 clients that send {size} event{'s' if size > 1 else ''}", server, send))
-    return rows
+        needs["mb_after_load"] = round(server.memory_mb())
+    return rows, needs
 
 
 def free_port() -> int:
@@ -204,20 +223,22 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=PLACE / "serving.md")
     options = parser.parse_args()
-    rows = []
+    rows, needs = [], []
     with tempfile.TemporaryDirectory() as name:
         run = make_run(Path(name))
         for workers in options.workers:
             store = options.store or f"sqlite:///{name}/events-{workers}.db"
-            rows += measure_workers(run, store, workers, options.seconds, free_port())
-            print(to_markdown(rows[-6:]), flush=True)
+            found, needed = measure_workers(run, store, workers, options.seconds, free_port())
+            rows, needs = [*rows, *found], [*needs, needed]
+            print(to_markdown(found), to_markdown([needed]), sep="\n\n", flush=True)
     facts = "\n".join(f"- {key}: {value}" for key, value in machine().items() if key != "threads")
     about = (
         "`python benchmarks/serving.py`, whose first lines say how it is measured. Where `load_before` is above the "
         "number of cores, other work took most of them: then latencies and rates tell little, and CPU time an answer "
         "tells more."
     )
-    options.out.write_text("\n\n".join(["# The service under load", about, facts, to_markdown(rows)]) + "\n")
+    tables = [to_markdown(rows), "## Start and memory", to_markdown(needs)]
+    options.out.write_text("\n\n".join(["# The service under load", about, facts, *tables]) + "\n")
 
 
 if __name__ == "__main__":

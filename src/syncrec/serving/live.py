@@ -136,7 +136,7 @@ class LiveModel:
         numbers = np.asarray([self.index.number_of[question.domain] for question in questions], dtype=np.int64)
         vectors = self._recommender.vectors([(h.items, h.times) for h in histories], numbers)
         answers: list[Answered | None] = [None] * len(questions)
-        for number in np.unique(numbers).tolist():
+        for number in set(numbers.tolist()):
             rows = np.flatnonzero(numbers == number).tolist()
             queries = torch.stack([vectors[questions[row].answer][row] for row in rows])
             masks = [self._excluded(questions[row], known[row], histories[row], number) for row in rows]
