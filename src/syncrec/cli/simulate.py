@@ -22,8 +22,8 @@ def simulate(
     out: Annotated[
         Path,
         Parameter(
-            help="the log to write, .csv or .csv.gz; with --items or --domains also a name without extension, for a "
-            "folder of Parquet files. NAME.transfer.json beside it, or transfer.json in the folder, says what is known"
+            help="the log to write, .csv or .csv.gz; where items or domains are given also a name without "
+            "extension, for a folder of Parquet files. NAME.transfer.json beside it, or transfer.json in the folder, says what is known"
         ),
     ],
     users: Annotated[Count, Parameter(help="number of users; as all numbers also 1e6")] = 3000,
@@ -31,7 +31,7 @@ def simulate(
     items: Annotated[
         Count | None,
         Parameter(
-            help="items of all domains together; 480 a domain if not given. With --items or --domains the log is "
+            help="items of all domains together; 480 a domain if not given. With them, or domains, given the log is "
             "written in chunks, of any size; without, it is books, films and music (positive transfer), calls (none) "
             "and maps (negative), made in memory"
         ),
