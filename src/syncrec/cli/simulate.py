@@ -22,8 +22,9 @@ def simulate(
     out: Annotated[
         Path,
         Parameter(
-            help="the log to write, .csv or .csv.gz; where items or domains are given also a name without "
-            "extension, for a folder of Parquet files. NAME.transfer.json beside it, or transfer.json in the folder, says what is known"
+            help="the log to write, .csv or .csv.gz; where items or domains are given also a name without extension, "
+            "for a folder of Parquet files. NAME.transfer.json beside it, or transfer.json in the folder, says what is "
+            "known"
         ),
     ],
     users: Annotated[Count, Parameter(help="number of users; as all numbers also 1e6")] = 3000,
