@@ -105,6 +105,12 @@ class TestSurface:
             "not enough memory (Unable to allocate 9 GiB); give the process more, or ask for less",
         )
 
+    def test_a_command_that_trains_nothing_speaks_whatever_a_launcher_has_set(self, refused, place, monkeypatch):
+        monkeypatch.setenv("RANK", "3")
+        code, line = refused("evaluate", place / "nowhere")
+        assert code == 1
+        assert "no such run" in line
+
     def test_ctrl_c_in_a_command_without_a_state_to_save(self, refused, place, monkeypatch):
         def interrupted(*_, **__):
             raise KeyboardInterrupt

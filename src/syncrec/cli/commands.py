@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from syncrec.cli.text import UsageError, fail
-from syncrec.errors import ConfigError, LostProcessError, SyncrecError
+from syncrec.errors import ConfigError, SyncrecError
 
 __all__ = ["app", "run"]
 
@@ -80,8 +80,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except MemoryError as error:
         return fail(f"not enough memory ({error or 'no more to be had'}); give the process more, or ask for less", 1)
     except SyncrecError as error:
-        code = 2 if isinstance(error, UsageError) else 1
-        return fail(str(error), code, is_known_to_all=not isinstance(error, LostProcessError))
+        return fail(str(error), 2 if isinstance(error, UsageError) else 1)
     return 0
 
 

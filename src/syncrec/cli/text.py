@@ -1,6 +1,5 @@
 """What commands share to speak with their user."""
 
-import os
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -18,13 +17,8 @@ class UsageError(SyncrecError):
     """Arguments that do not go together, or that cannot be read."""
 
 
-def fail(message: str, code: int, *, is_known_to_all: bool = True) -> int:
-    """Print `message` as one line on stderr; gives the exit code `code` back.
-
-    Of several processes that train together the main one alone tells what all of them know.
-    """
-    if is_known_to_all and os.environ.get("RANK", "0") != "0":
-        return code
+def fail(message: str, code: int) -> int:
+    """Print `message` as one line on stderr; gives the exit code `code` back."""
     print(f"syncrec: {' '.join(message.splitlines())}", file=sys.stderr)
     return code
 

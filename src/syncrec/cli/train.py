@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from syncrec.errors import LostProcessError, SyncrecError
+
 __all__ = ["train"]
 
 
@@ -39,7 +41,8 @@ def train(
     """
     from syncrec.parallel import launched_as
 
-    if processes is not None and processes > 1 and not launched_as().are_several:
+    group = launched_as()
+    if processes is not None and processes > 1 and not group.are_several:
         from syncrec.parallel.launcher import launch
 
         sys.exit(launch(processes, "syncrec", sys.argv[1:]))
@@ -57,10 +60,18 @@ def train(
             warm_start=warm_start,
             track=track or [],
         )
+    except LostProcessError:
+        raise
+    except (SyncrecError, OSError):
+        if not group.is_main:  # the main process knows it too, and tells it
+            sys.exit(1)
+        raise
     except KeyboardInterrupt:
+        if not group.is_main:
+            sys.exit(130)
         saved = "what was trained is saved; continue with the same command and --resume"
         raise KeyboardInterrupt(saved) from None
-    if not launched_as().is_main:
+    if not group.is_main:
         return
     if run.trained.fusion_weights is not None:
         weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
