@@ -75,13 +75,14 @@ def test_the_gap_is_the_mean_single_loss_minus_the_mean_cross_loss_of_held_out_t
             scores = (vectors.items[start:stop] @ vectors.queries[answer][n]).tolist()
             found[domain].append(math.log(sum(map(math.exp, scores))) - scores[target - start])
     expected = [np.mean(s) - np.mean(c) for s, c in zip(losses["single"], losses["cross"], strict=True)]
-    assert validation_gaps(model, tiny_dataset, queries) == pytest.approx(expected, abs=1e-4)
+    assert validation_gaps(vectors, queries, model.catalogue.offsets) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_model_of_one_answer_has_no_gap(tiny_dataset):
-    model = small_model(Catalogue.of(tiny_dataset), name="sasrec")
+def test_a_model_of_one_answer_has_no_gap_which_is_said_before_anything_is_trained(tiny_dataset, tmp_path):
+    config = small_config(model={"name": "sasrec"}, transfer={"gap": "validation"})
     with pytest.raises(ConfigError, match="two answers"):
-        validation_gaps(model, tiny_dataset, tiny_dataset.queries("validation"))
+        TrainingSession(tiny_dataset, config, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_relative_gap_is_that_of_the_last_validation(tiny_dataset, tmp_path):
@@ -102,7 +103,7 @@ def test_the_relative_gap_is_that_of_the_last_validation(tiny_dataset, tmp_path)
 
 
 def test_a_domain_without_held_out_targets_is_told_as_none(tiny_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("syncrec.fitting.validation_gaps", lambda *_: [0.5, math.nan, -0.5])
+    monkeypatch.setattr("syncrec.validation.validation_gaps", lambda *_: [0.5, math.nan, -0.5])
     config = small_config(transfer={"gap": "validation"}, training={"epochs": 2, "batch_size": 10, "threads": 1})
     session = TrainingSession(tiny_dataset, config, tmp_path)
     assert session.run([], show_progress=False)

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,21 +78,13 @@ def exclusive(directory: Path) -> Iterator[None]:
     Raises:
         ArtifactError: another process has it.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if not _has_locks():
         yield
         return
-    with clear_write_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        file = (directory / _LOCK_NAME).open("a")
+    file = _try_lock(directory / _LOCK_NAME, directory)
+    if file is None:
+        raise ArtifactError(f"{directory}: another process is writing it; wait for its end, or choose another --out")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArtifactError(
-                f"{directory}: another process is writing it; wait for its end, or choose another --out"
-            ) from None
         yield
 
 
@@ -104,11 +97,20 @@ def claim(path: Path) -> IO[str] | None:
         MissingCapabilityError: the system has no such locks (Windows).
         ArtifactError: the file cannot be written.
     """
-    try:
-        import fcntl
-    except ImportError:
-        raise MissingCapabilityError("several workers need file locks, which this system has not; use one") from None
-    with clear_write_errors(path):
+    if not _has_locks():
+        raise MissingCapabilityError("several workers need file locks, which this system has not; use one")
+    return _try_lock(path, path)
+
+
+def _has_locks() -> bool:
+    return find_spec("fcntl") is not None
+
+
+def _try_lock(path: Path, what: Path) -> IO[str] | None:
+    """The file `path`, open and locked, None if another process has locked it; `what` is named where it cannot be."""
+    import fcntl
+
+    with clear_write_errors(what):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a", encoding="utf-8")
     try:

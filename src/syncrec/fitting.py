@@ -1,7 +1,6 @@
 """A training from data to the last checkpoint: choosing on validation data and, if wanted, the second fit."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import JsonLinesLog, Tracker, make_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import FUSION_GRID, validate, validation_gaps
+from syncrec.validation import FUSION_GRID, check_gap_is_measurable, validate
 
 __all__ = ["TrainingSession", "check_trainable"]
 
@@ -39,6 +38,8 @@ class TrainingSession:
         check_trainable(data)
         self.queries = data.queries("validation")
         self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end), earlier)
+        if config.transfer.gap == "validation":
+            check_gap_is_measurable(self.fit.model)
 
     def run(self, track: Sequence[str], *, show_progress: ProgressStyle) -> bool:
         """Train to the end, or until a signal (false)."""
@@ -48,10 +49,8 @@ class TrainingSession:
         return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
 
     def _validate(self) -> Validation:
-        found = validate(self.fit.model, self.data, self.queries, self.config.training)
-        if self.config.transfer.gap == "validation":
-            found = replace(found, gaps=validation_gaps(self.fit.model, self.data, self.queries))
-        return found
+        training, measures = self.config.training, self.config.transfer.gap == "validation"
+        return validate(self.fit.model, self.data, self.queries, training, measure_gap=measures)
 
     def _choose_fusion(self) -> dict[str, Any]:
         """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.

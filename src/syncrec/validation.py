@@ -1,6 +1,7 @@
 """What the validation split decides: the best epoch, and how the two answers of a model are fused (M13)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,7 +25,15 @@ from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, 
 from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
 from syncrec.training.loop import Validation
 
-__all__ = ["COARSE_GRID", "FUSION_GRID", "answer_scorers", "best_factors", "validate", "validation_gaps"]
+__all__ = [
+    "COARSE_GRID",
+    "FUSION_GRID",
+    "answer_scorers",
+    "best_factors",
+    "check_gap_is_measurable",
+    "validate",
+    "validation_gaps",
+]
 
 COARSE_GRID = (0.0, 0.5, 1.0)
 
@@ -45,10 +54,13 @@ def validate(
     queries: Queries,
     config: TrainingConfig,
     grid: Sequence[float] = COARSE_GRID,
+    *,
+    measure_gap: bool = False,
 ) -> Validation:
     """Full ranks of the validation queries in every answer; the fused one takes each domain's best weight of `grid`.
 
-    Several processes share the work, and each gets all the ranks.
+    Several processes share the work, and each gets all the ranks. With `measure_gap` the gaps too, for a model that
+    `check_gap_is_measurable` takes.
     """
     shares_items = bool(sharded_tables(model))
     ranker = (_SharedItems if shares_items else _SharedQueries)(model, dataset, queries)
@@ -59,32 +71,41 @@ def validate(
     of_query = weights[queries.domains]
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
     answers = {"cross": by_weight[0.0], "single": by_weight[1.0], "fused": np.asarray(fused)}
-    return _validation(answers, queries, dataset, config, weights.tolist())
+    found = _validation(answers, queries, dataset, config, weights.tolist())
+    if not measure_gap:
+        return found
+    return replace(found, gaps=validation_gaps(ranker.vectors, ranker.own, model.catalogue.offsets))
 
 
-@torch.no_grad()
-def validation_gaps(model: SequentialModel, dataset: Dataset, queries: Queries) -> list[float]:
-    """phi(d) (M8) on the validation targets: mean single loss minus mean cross loss, full softmax over the domain.
-
-    In nats [D]; nan for a domain without targets. Several processes share the queries.
+def check_gap_is_measurable(model: SequentialModel) -> None:
+    """See that `transfer.gap = validation` can be had of `model`.
 
     Raises:
         ConfigError: the model has one answer, or its item table is shared out over processes.
     """
     if len(model.answer_names) == 1 or sharded_tables(model):
         raise ConfigError("transfer.gap = validation needs a model with two answers, and model.sharded_items = false")
-    group = processes()
-    own = queries.take(slice(group.rank, None, group.size))
-    order = np.argsort(own.domains, kind="stable")
-    own = own.take(order)
-    vectors = answer_vectors(model, dataset, own)
-    domains, targets = torch.as_tensor(own.domains), torch.as_tensor(own.targets)
-    counts = torch.bincount(domains, minlength=dataset.num_domains)
+
+
+@torch.no_grad()
+def validation_gaps(vectors: AnswerVectors, queries: Queries, offsets: Sequence[int]) -> list[float]:
+    """phi(d) (M8) on validation targets: mean single loss minus mean cross loss, full softmax over the domain.
+
+    In nats [D]; nan for a domain without targets.
+
+    Args:
+        vectors: of `queries`, in both answers, and of all items.
+        queries: this process's share of them.
+        offsets: first item of each domain, and I [D + 1].
+    """
+    order = np.argsort(queries.domains, kind="stable")
+    sorted_queries, num_domains = queries.take(order), len(offsets) - 1
+    domains, targets = torch.as_tensor(sorted_queries.domains), torch.as_tensor(sorted_queries.targets)
+    counts = torch.bincount(domains, minlength=num_domains)
     asked = torch.stack([vectors.queries["single"], vectors.queries["cross"]], 1)
-    losses = full_softmax_loss(
-        asked, vectors.items, targets.to(asked.device), counts.tolist(), model.catalogue.offsets
-    ).cpu()
-    sums = losses.new_zeros(dataset.num_domains, 2).index_add(0, domains, losses)
+    asked = asked[torch.as_tensor(order, device=asked.device)]
+    losses = full_softmax_loss(asked, vectors.items, targets.to(asked.device), counts.tolist(), offsets).cpu()
+    sums = losses.new_zeros(num_domains, 2).index_add(0, domains, losses)
     single, cross = (sum_over_processes(sums) / sum_over_processes(counts)[:, None]).T
     return (single - cross).tolist()
 
@@ -122,17 +143,17 @@ class _SharedItems:
     """Full ranks where each process holds the vectors of a part of the items, and all those of all queries."""
 
     def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
-        self.dataset, self.queries, self.part, group = dataset, queries, model.item_range, processes()
+        self.dataset, self.own, self.part, group = dataset, queries, model.item_range, processes()
         # As many for each, since all take part in a look-up: some are asked twice.
         numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % len(queries)
-        own = answer_vectors(model, dataset, queries.take(numbers))
-        asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in own.queries.items()}
-        self.vectors = AnswerVectors(asked, own.items, own.first_item)
+        share = answer_vectors(model, dataset, queries.take(numbers))
+        asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in share.queries.items()}
+        self.vectors = AnswerVectors(asked, share.items, share.first_item)
 
     def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
         """Of all queries [Q], in the fused answer alone if there are weights for it."""
-        scorers = _wanted_scorers(self.vectors, self.queries, fusion_weights)
-        return shared_ranks(self.queries, self.dataset, scorers, self.part, _sum_of_all)
+        scorers = _wanted_scorers(self.vectors, self.own, fusion_weights)
+        return shared_ranks(self.own, self.dataset, scorers, self.part, _sum_of_all)
 
 
 def _wanted_scorers(

@@ -28,6 +28,18 @@ from syncrec.training import loop
 NUM_STEPS = 20
 RANDOM = {"item_start": "random"}
 ITEMS = "embedding.items.weight"
+SETTINGS = (
+    "model.dim=8",
+    "model.max_length=6",
+    "model.num_experts=2",
+    "model.num_cross_experts=1",
+    "model.dropout=0",
+    "training.batch_size=10",
+    "training.epochs=4",
+    "training.threads=1",
+    "training.precision=float32",
+    "training.checkpoint_every_steps=2",
+)
 
 
 def run(pipe, rank, size, port, function, arguments):
@@ -67,7 +79,7 @@ def steps(dataset_path, out, sections, *, is_averaged=True, is_sharded=False, nu
             weights.append(report.weights.tolist())
     learned = {name: value for part in (fit.model, fit.trainer.objective) for name, value in part.state_dict().items()}
     if is_sharded:
-        learned[ITEMS] = gather_rows(learned[ITEMS])[0]
+        (learned[ITEMS],), _ = gather_rows(learned[ITEMS])
     return {"values": values, "weights": weights, "state": {n: v.numpy() for n, v in learned.items()}}
 
 
@@ -87,7 +99,7 @@ def talk():
     """One of everything that processes tell each other."""
     group = processes()
     own = torch.arange(group.rank + 1.0, requires_grad=True)  # 1 row in the first process, 2 in the second, ...
-    rows, before = gather_rows(own)
+    (rows,), before = gather_rows(own)
     (rows * torch.arange(len(rows))).sum().backward()
     return {
         "sum": sum_over_processes(torch.tensor([group.rank, 1])).tolist(),

@@ -11,21 +11,8 @@ from syncrec.errors import ArtifactError, LostProcessError, OtherProcessError
 from syncrec.runs import LAST_NAME, LOG_NAME
 from syncrec.training.tracking import read_log
 
-SETTINGS = (
-    "model.dim=8",
-    "model.max_length=6",
-    "model.num_experts=2",
-    "model.num_cross_experts=1",
-    "model.dropout=0",
-    "training.batch_size=10",
-    "training.epochs=4",
-    "training.threads=1",
-    "training.precision=float32",
-    "training.checkpoint_every_steps=2",
-)
 
-
-def _train(path, out, options, settings=SETTINGS):
+def _train(path, out, options, settings=members.SETTINGS):
     return members.train(path, out, () if options.get("resume") else settings, **options)
 
 
@@ -53,7 +40,7 @@ def test_after_a_kill_training_goes_on_in_one_two_or_four_processes(in_processes
 
 
 def test_a_second_fit_is_trained_together_too(in_processes, shared_dataset_path, tmp_path):
-    settings = (*SETTINGS, "training.refit=validation")
+    settings = (*members.SETTINGS, "training.refit=validation")
     (expected,) = in_processes(_train, 1, shared_dataset_path, tmp_path / "1", {}, settings)
     found = in_processes(_train, 2, shared_dataset_path, tmp_path / "2", {}, settings)
     for one in found:
@@ -72,7 +59,7 @@ def test_what_the_main_process_refuses_ends_all(in_processes, shared_dataset_pat
 @pytest.mark.slow
 def test_the_command_starts_processes_and_speaks_once(shared_dataset_path, tmp_path):
     command = [sys.executable, "-m", "syncrec", "train", str(shared_dataset_path), "--out", str(tmp_path / "run")]
-    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    settings = [part for setting in members.SETTINGS for part in ("--set", setting)]
     done = subprocess.run([*command, *settings, "--processes", "2"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: ") == 1

@@ -9,20 +9,7 @@ from syncrec.errors import CheckpointError, ConfigError
 from syncrec.pipeline import open_run, train
 
 RANDOM = {"model": members.RANDOM}
-SETTINGS = (
-    "model.sharded_items=true",
-    "model.item_start=random",
-    "model.dim=8",
-    "model.max_length=6",
-    "model.num_experts=2",
-    "model.num_cross_experts=1",
-    "model.dropout=0",
-    "training.batch_size=10",
-    "training.epochs=4",
-    "training.threads=1",
-    "training.precision=float32",
-    "training.checkpoint_every_steps=2",
-)
+SETTINGS = ("model.sharded_items=true", "model.item_start=random", *members.SETTINGS)
 
 
 def _steps(path, out, sections, is_sharded):

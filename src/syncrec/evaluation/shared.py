@@ -6,7 +6,15 @@ import numpy as np
 
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation.metrics import FloatArray
-from syncrec.evaluation.ranking import Block, Scorer, count_above, count_equal, query_blocks, score_block
+from syncrec.evaluation.ranking import (
+    Block,
+    Scorer,
+    count_above,
+    count_equal,
+    query_blocks,
+    score_block,
+    target_scores,
+)
 
 __all__ = ["shared_ranks"]
 
@@ -42,9 +50,8 @@ def _ranks(
     for block in _blocks(queries, dataset, part):
         if len(rows := np.flatnonzero(is_own[block.queries])):
             asked = Block(block.queries[rows], block.item_start, block.item_stop)
-            own[asked.queries] = score_block(scorer, asked, name)[
-                np.arange(len(rows)), queries.targets[asked.queries] - block.item_start
-            ]
+            columns = queries.targets[asked.queries] - block.item_start
+            own[asked.queries] = target_scores(score_block(scorer, asked, name), columns)
     own = sum_of_all(own)
     counts = np.zeros((2, len(queries)))  # above, equal
     for block in _blocks(queries, dataset, part):

@@ -58,9 +58,8 @@ def run_jobs(jobs: Sequence[Job], num_workers: int, finished: Callable[[Outcome]
     Raises:
         KeyboardInterrupt: a signal came; the running jobs were told to save and stop.
     """
-    with _Workers(num_workers) as workers:
-        for outcome in workers.run(jobs):
-            finished(outcome)
+    waiting = iter(jobs)
+    run_queue(lambda: next(waiting, False), num_workers, finished)
 
 
 def run_queue(take: Callable[[], Job | bool], num_workers: int, finished: Callable[[Outcome], None]) -> None:
@@ -75,7 +74,7 @@ def run_queue(take: Callable[[], Job | bool], num_workers: int, finished: Callab
         KeyboardInterrupt: as `run_jobs`.
     """
     with _Workers(num_workers) as workers:
-        for outcome in workers.run_queue(take):
+        for outcome in workers.run(take):
             finished(outcome)
 
 
@@ -97,14 +96,7 @@ class _Workers:
                 process.send_signal(signal.SIGTERM)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """The outcomes, as jobs end."""
-        pending: set[Future[Outcome]] = {self._pool.submit(self._work, job) for job in jobs}
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-
-    def run_queue(self, take: Callable[[], Job | bool]) -> Iterator[Outcome]:
+    def run(self, take: Callable[[], Job | bool]) -> Iterator[Outcome]:
         """The outcomes of the jobs that `take` gives, as they end."""
         pending: set[Future[Outcome]] = set()
         taken: Job | bool = True

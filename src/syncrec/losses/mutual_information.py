@@ -41,6 +41,6 @@ class MutualInformation(nn.Module):
             domains: int64 [S].
         """
         counts = torch.bincount(domains, minlength=len(self.discriminator))
-        columns, first = gather_rows(single.float())
+        (columns, column_domains), first = gather_rows(single.float(), domains)
         scores = grouped_matmul(cross, self.discriminator, counts).float() @ columns.T
-        return info_nce(scores, domains, sum_over_processes(counts), gather_rows(domains)[0], first)
+        return info_nce(scores, domains, sum_over_processes(counts), column_domains, first)

@@ -30,8 +30,7 @@ def sharded_log_normaliser(
         domains: of the queries, int64 [N].
         offsets: first item of each domain, and I [D + 1].
     """
-    everybodys, first = gather_rows(queries.float())
-    their_domains, _ = gather_rows(domains)
+    (everybodys, their_domains), first = gather_rows(queries.float(), domains)
     own = everybodys.new_full(everybodys.shape[:2], -torch.inf)
     for domain, (start, stop) in enumerate(pairwise(offsets)):
         here = items[max(0, start - first_item) : max(0, stop - first_item)]

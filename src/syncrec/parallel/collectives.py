@@ -32,18 +32,22 @@ def _reduced(values: Tensor, operation: Any) -> Tensor:
     return out
 
 
-def gather_rows(values: Tensor) -> tuple[Tensor, int]:
+def gather_rows(*values: Tensor) -> tuple[tuple[Tensor, ...], int]:
     """All processes' rows, one process after another, with their gradient, and the number of rows before one's own.
 
     Args:
-        values: [n, ...]; n may differ by process, and be 0.
+        values: [n, ...] each; n may differ by process, and be 0.
     """
     if not processes().are_several:
         return values, 0
+    counts = _counts(len(values[0]))
+    return tuple(_gathered(part, counts) for part in values), sum(counts[: processes().rank])
+
+
+def _gathered(values: Tensor, counts: list[int]) -> Tensor:
     with lost_process_is_clear():
-        counts = _counts(len(values))
         gathered: Tensor = _Gather.apply(values, counts)  # type: ignore[no-untyped-call]
-    return gathered, sum(counts[: processes().rank])
+    return gathered
 
 
 def gather_strided(values: Tensor) -> Tensor:
@@ -51,7 +55,8 @@ def gather_strided(values: Tensor) -> Tensor:
     group = processes()
     if not group.are_several:
         return values
-    parts = torch.split(gather_rows(values)[0], _counts(len(values)))
+    counts = _counts(len(values))
+    parts = torch.split(_gathered(values, counts), counts)
     whole = values.new_empty(sum(map(len, parts)), *values.shape[1:])
     for rank, part in enumerate(parts):
         whole[rank :: group.size] = part

@@ -1,11 +1,11 @@
 """Which device trains, in which precision, on how many threads."""
 
-import os
 import sys
 from pathlib import Path
 
 import torch
 
+from syncrec.cluster.processes import usable_cores
 from syncrec.errors import ConfigError, MissingCapabilityError
 from syncrec.parallel import processes
 
@@ -55,8 +55,7 @@ def use_threads(count: int) -> int:
 
     Processes that train together on this machine share its cores evenly.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    taken = count or max(1, cores // processes().num_local)
+    taken = count or max(1, usable_cores() // processes().num_local)
     torch.set_num_threads(taken)
     return taken
 

@@ -119,6 +119,7 @@ class Trainer:
         self.precision = choose_precision(config.training.precision, device)
         self.optimizer = make_optimizer([self.model, self.objective], config.training)
         self.processes = processes()
+        self._sharded = sharded_tables(self.model)
         self._learner = self._make_learner()
 
     def _make_learner(self) -> nn.Module:
@@ -126,7 +127,7 @@ class Trainer:
         learner = Learner(self.model, self.objective)
         if not self.processes.are_several:
             return learner
-        own_rows = [f"{name}.weight" for name in sharded_tables(learner)]
+        own_rows = [f"model.{name}.weight" for name in self._sharded]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(learner, own_rows)  # type: ignore[no-untyped-call]
         return DistributedDataParallel(
             learner,
@@ -225,7 +226,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         (total * self.processes.size).backward()  # the mean over processes is then the sum
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        sharded = [table.weight for table in sharded_tables(self.model).values()]
+        sharded = [table.weight for table in self._sharded.values()]
         norm = clip_gradients(parameters, self.config.gradient_clip, sharded)
         if not bool(torch.isfinite(norm)):
             raise self._non_finite("the gradient")
