@@ -28,8 +28,8 @@ def test_training_never_looks_at_the_test_part(tiny_dataset_path, tmp_path, sett
 def test_fusion_weights_are_those_of_the_best_epoch_on_validation(tiny_dataset, tmp_path, settings, monkeypatch):
     values = iter([0.1, 0.9, 0.2, 0.3])
 
-    def second_epoch_is_best(*arguments):
-        found = validate(*arguments)
+    def second_epoch_is_best(*arguments, **options):
+        found = validate(*arguments, **options)
         return found if len(arguments) == 5 else replace(found, value=next(values))
 
     monkeypatch.setattr(fitting, "validate", second_epoch_is_best)

@@ -1,6 +1,8 @@
 """The command `train`."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,7 +51,7 @@ def train(
     from syncrec.pipeline import train as train_model
     from syncrec.reports.verdict import verdict_lines
 
-    try:
+    with _told_once(group.is_main):
         run = train_model(
             dataset,
             out,
@@ -60,17 +62,6 @@ def train(
             warm_start=warm_start,
             track=track or [],
         )
-    except LostProcessError:
-        raise
-    except (SyncrecError, OSError):
-        if not group.is_main:  # the main process knows it too, and tells it
-            sys.exit(1)
-        raise
-    except KeyboardInterrupt:
-        if not group.is_main:
-            sys.exit(130)
-        saved = "what was trained is saved; continue with the same command and --resume"
-        raise KeyboardInterrupt(saved) from None
     if not group.is_main:
         return
     if run.trained.fusion_weights is not None:
@@ -79,3 +70,21 @@ def train(
         for line in verdict_lines(run.evaluate("validation")):
             print(line)
     print(f"run: {run.path}  (best epoch {run.trained.epoch + 1})")
+
+
+@contextlib.contextmanager
+def _told_once(is_main: bool) -> Iterator[None]:
+    """Of several processes that know the same, the main one alone tells it; of one that is lost, whoever is left."""
+    try:
+        yield
+    except LostProcessError:
+        raise
+    except (SyncrecError, OSError):
+        if is_main:
+            raise
+        sys.exit(1)
+    except KeyboardInterrupt:
+        if not is_main:
+            sys.exit(130)
+        saved = "what was trained is saved; continue with the same command and --resume"
+        raise KeyboardInterrupt(saved) from None
