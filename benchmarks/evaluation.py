@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.evaluation import all_metrics, full_ranks, summarise
 from syncrec.evaluation.ranking import query_blocks
 from syncrec.models.registry import build_model

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from syncrec.config import load_config
-from syncrec.data.packing import Catalogue, training_batches, training_users
+from syncrec.data.catalogue import Catalogue
+from syncrec.data.packing import training_batches, training_users
 from syncrec.planning.bench import bench
 from syncrec.planning.estimate import estimate
 from syncrec.planning.machine import Machine, load_machine

@@ -30,7 +30,7 @@ import torch
 from run_all import machine, to_markdown
 from syncrec.checkpoint import save_checkpoint
 from syncrec.config import load_config
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.registry import build_model
 from syncrec.planning.samples import make_dataset
 from syncrec.runs import BEST_NAME, RunDirectory

@@ -21,8 +21,9 @@ import torch
 
 from products import rate_of, recorded_products
 from syncrec.config import Config, load_config
+from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import Catalogue, PackedBatch, training_batches, training_users
+from syncrec.data.packing import PackedBatch, training_batches, training_users
 from syncrec.planning.samples import make_dataset, skewed_lengths
 from syncrec.planning.steps import TrainingStep
 

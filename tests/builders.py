@@ -4,8 +4,9 @@ import numpy as np
 import torch
 
 from syncrec.config import Config, load_config
+from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.dataset import DatasetArrays
-from syncrec.data.packing import NUM_PERIODS, BatchPacker, Catalogue
+from syncrec.data.packing import BatchPacker
 from syncrec.losses.next_item import NegativeSampler, NextItemLoss
 from syncrec.losses.objective import JointObjective
 from syncrec.models.batch import TensorBatch

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import syncrec
 from builders import tiny_arrays
@@ -13,6 +14,7 @@ from jobs import DOMAINS, TINY, write_small_log
 from syncrec import artifacts
 from syncrec.checkpoint import load_checkpoint, save_checkpoint
 from syncrec.data.dataset import write_dataset
+from syncrec.data.simulation import simulate_log
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import all_metrics, load_result, summarise
 from syncrec.pipeline import evaluate_popularity
@@ -33,6 +35,16 @@ def dataset(log):
 @pytest.fixture(scope="module")
 def run(dataset):
     return syncrec.train(dataset, dataset.path.parent / "run", settings=TINY, show_progress=False)
+
+
+@pytest.fixture(scope="module")
+def related(tmp_path_factory):
+    """A run with `model.reads = related` on a log in which three of five domains have to do with each other."""
+    folder = tmp_path_factory.mktemp("related")
+    simulate_log(folder / "log.csv", num_users=800, seed=4)
+    data = syncrec.prepare(folder / "log.csv", out=folder / "data")
+    settings = [*TINY, "training.epochs=1", "model.reads=related"]
+    return syncrec.train(data, folder / "run", settings=settings, show_progress=False)
 
 
 class TestPrepare:
@@ -172,3 +184,29 @@ def test_the_front_door_names_what_it_offers():
     assert all(getattr(syncrec, name) for name in syncrec.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         syncrec.trian  # noqa: B018
+
+
+class TestReads:
+    def test_the_run_keeps_what_was_found_and_goes_on_with_it(self, related, monkeypatch):
+        found = [["books", "films", "music"], ["calls"], ["maps"]]
+        assert related.directory.named_communities == found
+        assert json.loads((related.path / "card.json").read_text())["communities"] == found
+        monkeypatch.setattr("syncrec.fitting.domain_affinity", None)  # on resuming nothing is measured again
+        again = syncrec.train(related.dataset, related.path, resume=True, show_progress=False)
+        assert again.directory.communities == related.directory.communities
+
+    def test_an_answer_depends_on_its_own_community_alone(self, related):
+        data, recommender = related.dataset, related.recommender()
+        for domain, own in (("maps", "maps"), ("books", "music")):
+            first, elsewhere = (data.item_range(data.domain_index(name))[0] for name in (own, "calls"))
+            history = np.arange(first, first + 3)
+            disturbed = np.insert(history, 1, [elsewhere, elsewhere + 7])
+            changed = np.insert(history, 1, [first + 90, first + 91])
+            asked = [(items, np.zeros_like(items)) for items in (history, disturbed, changed)]
+            number = np.full(3, data.domain_index(domain))
+            base, same, other = recommender.vectors(asked, number)["cross"]
+            torch.testing.assert_close(base, same)
+            assert not torch.allclose(base, other)
+
+    def test_by_default_all_domains_are_read(self, run):
+        assert run.directory.communities == ()

@@ -34,6 +34,17 @@ def test_an_opened_run_equals_the_one_created(run):
     assert set(opened.info["versions"]) == {"syncrec", "python", "torch"}
 
 
+def test_a_run_knows_which_domains_read_each_other(tmp_path, tiny_dataset, run):
+    assert (run.communities, run.named_communities) == ((), [["Books", "Food", "Tools"]])
+    RunDirectory.create(tmp_path / "apart", small_config(), tiny_dataset, communities=(0, 1, 0))
+    opened = RunDirectory.open(tmp_path / "apart")
+    assert opened.catalogue.communities == opened.communities == (0, 1, 0)
+    assert opened.named_communities == [["Books", "Tools"], ["Food"]]
+    info = {key: value for key, value in opened.info.items() if key != "communities"}  # of a run made before
+    (opened.path / "run.json").write_text(json.dumps(info))
+    assert RunDirectory.open(opened.path).communities == ()
+
+
 def test_a_run_is_created_in_an_empty_directory_only(tmp_path, tiny_dataset):
     (tmp_path / "empty").mkdir()
     RunDirectory.create(tmp_path / "empty", small_config(), tiny_dataset)

@@ -7,7 +7,7 @@ import pytest
 
 from builders import shake, small_config, small_model
 from syncrec.config import TrainingConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.errors import ConfigError
 from syncrec.evaluation import ranking
 from syncrec.fitting import TrainingSession

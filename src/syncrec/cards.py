@@ -38,6 +38,7 @@ def _write(run: RunDirectory, dataset: Dataset, results: list[Path]) -> None:
         best_epoch=best["epoch"] + 1,
         fusion_weights=best.get("fusion_weights"),
         logs=[read_log(path) for path in run.logs()],
+        communities=run.named_communities,
     )
     found = {path.name: load_result(path) for path in results if path.exists()}
     write_card(run.path, make_card(subject, dataset_facts(dataset), found))

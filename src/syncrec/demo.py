@@ -17,7 +17,7 @@ from syncrec.data.dataset import Dataset
 from syncrec.data.simulation import KNOWN_TRANSFER, simulate_log
 from syncrec.errors import ArtifactError, DataError
 from syncrec.pipeline import Run, evaluate_popularity, prepare, train
-from syncrec.reports.summary import dataset_lines, evaluation_tables
+from syncrec.reports.summary import community_line, dataset_lines, evaluation_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,6 +65,7 @@ def run_demo(data: Path | None, out: Path, console: "Console") -> Run:
     say("\n".join(dataset_lines(dataset)))
     console.rule(f"train ({config.training.epochs} epochs at most)")
     run = train(dataset, out / "run", config=config, show_progress="lines")
+    say(community_line(run.directory.named_communities))
     say(f"best epoch: {run.trained.epoch + 1}; log of every epoch: {run.path / 'log.jsonl'}")
     console.rule("evaluate: every test target against all items of its domain")
     for table in evaluation_tables(run.evaluate(), evaluate_popularity(dataset)):

@@ -10,11 +10,13 @@ import torch
 
 from syncrec.checkpoint import load_module
 from syncrec.config import Config
+from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, training_batches, training_users
+from syncrec.data.packing import BatchPacker, PackedBatch, training_batches, training_users
 from syncrec.errors import DataError
 from syncrec.losses.objective import make_learner
-from syncrec.parallel import processes
+from syncrec.models.affinity import communities_of, domain_affinity
+from syncrec.parallel import processes, sum_over_processes
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
 from syncrec.shards import load_together, save_together
@@ -25,19 +27,27 @@ from syncrec.training.tracking import JsonLinesLog, Tracker, make_tracker
 from syncrec.training.warm_start import EarlierRun
 from syncrec.validation import FUSION_GRID, check_gap_is_measurable, validate
 
-__all__ = ["TrainingSession", "check_trainable"]
+__all__ = ["TrainingSession", "check_trainable", "find_communities"]
 
 
 class TrainingSession:
     """One call of `train`: the trainer with its batches and its validation; making one writes nothing to `path`."""
 
-    def __init__(self, data: Dataset, config: Config, path: Path, earlier: EarlierRun | None = None) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        config: Config,
+        path: Path,
+        earlier: EarlierRun | None = None,
+        communities: Sequence[int] = (),
+    ) -> None:
         self.data, self.config, self.path, self.earlier = data, config, path, earlier
+        self.catalogue = Catalogue.of(data, communities)
         self.device = choose_device(config.training.device)
         use_threads(config.training.threads)
         check_trainable(data)
         self.queries = data.queries("validation")
-        self.fit = _Fit(data, config, path, self.device, np.asarray(data.train_end), earlier)
+        self.fit = self._fit(path, np.asarray(data.train_end))
         if config.transfer.gap == "validation":
             check_gap_is_measurable(self.fit.model)
 
@@ -47,6 +57,9 @@ class TrainingSession:
             return False
         chosen = self._choose_fusion()
         return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
+
+    def _fit(self, path: Path, ends: npt.NDArray[np.int64]) -> "_Fit":
+        return _Fit(self.data, self.catalogue, self.config, path, self.device, ends, self.earlier)
 
     def _validate(self) -> Validation:
         training, measures = self.config.training, self.config.transfer.gap == "validation"
@@ -73,7 +86,7 @@ class TrainingSession:
         path = self.path / REFIT_NAME
         path.mkdir(exist_ok=True)
         ends = np.asarray(self.data.validation_end)
-        fit = _Fit(self.data, self.config, path, self.device, ends, self.earlier)
+        fit = self._fit(path, ends)
         if self.config.transfer.gap == "validation":  # there is nothing left to measure it on
             relative_gap = self.fit.trainer.objective.correction.relative_gap
             fit.trainer.objective.correction.take(relative_gap)
@@ -89,6 +102,7 @@ class _Fit:
     def __init__(
         self,
         data: Dataset,
+        catalogue: Catalogue,
         config: Config,
         path: Path,
         device: torch.device,
@@ -97,7 +111,6 @@ class _Fit:
     ) -> None:
         self.data, self.training, self.path, self.ends = data, config.training, path, ends
         self.users = np.flatnonzero(ends > np.asarray(data.user_offsets)[:-1])
-        catalogue = Catalogue.of(data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.training.seed, "weights"))
             self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
@@ -144,6 +157,16 @@ class _Fit:
         return training_batches(
             self.data, self.packer, self.users, training.batch_size, training.seed, epoch, skip, self.ends, share=share
         )
+
+
+def find_communities(data: Dataset, config: Config) -> tuple[int, ...]:
+    """Which domains read each other (`model.reads`), as in `Catalogue`; the main process finds out, and all know."""
+    if config.model.reads == "all":
+        return ()
+    found = torch.zeros(data.num_domains, dtype=torch.int64)
+    if processes().is_main:
+        found += torch.tensor(communities_of(domain_affinity(data, np.asarray(data.train_end))))
+    return tuple(sum_over_processes(found).tolist())
 
 
 def check_trainable(data: Dataset) -> None:

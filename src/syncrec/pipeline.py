@@ -19,11 +19,11 @@ from syncrec.data.dataset import Dataset, Split
 from syncrec.data.packing import ViewName
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, result_path, save_result, versions
-from syncrec.fitting import TrainingSession, check_trainable
+from syncrec.fitting import TrainingSession, check_trainable, find_communities
 from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer, answer_vectors
-from syncrec.parallel import Processes, process_group, together
+from syncrec.parallel import Processes, process_group, processes, together
 from syncrec.runs import RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
@@ -234,8 +234,9 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         for kind in track:
             check_tracker(kind)
         earlier = _earlier_run(warm_start, begun)
-        session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier)
-        directory = begun or together(lambda: _created(out, wanted, data, earlier, group))
+        read_together = find_communities(data, wanted) if begun is None else begun.communities
+        session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier, read_together)
+        directory = begun or together(lambda: _created(out, wanted, data, earlier, read_together))
         together(lambda: held.enter_context(exclusive(out)) if group.is_main else None)
         if session.run(track, show_progress=show_progress):
             together(lambda: write_fresh_card(directory, data) if group.is_main else None)
@@ -262,11 +263,13 @@ def _wanted(
     return wanted, _begun_run(out, data, wanted if model or config or settings else None) if resume else None
 
 
-def _created(out: Path, config: Config, data: Dataset, earlier: EarlierRun | None, group: Processes) -> RunDirectory:
+def _created(
+    out: Path, config: Config, data: Dataset, earlier: EarlierRun | None, read_together: Sequence[int]
+) -> RunDirectory:
     """The run, made by the main process and opened by the others."""
-    if not group.is_main:
+    if not processes().is_main:
         return RunDirectory.open(out)
-    return RunDirectory.create(out, config, data, None if earlier is None else earlier.path)
+    return RunDirectory.create(out, config, data, None if earlier is None else earlier.path, read_together)
 
 
 def _effective_config(config: Config | str | Path | None, model: str | None, settings: Sequence[str]) -> Config:

@@ -13,6 +13,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +24,8 @@ import torch
 from syncrec import artifacts
 from syncrec.checkpoint import load_checkpoint, load_module
 from syncrec.config import Config, dump_toml, load_config
+from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import Catalogue
 from syncrec.errors import ArtifactError, CheckpointError
 from syncrec.models.interface import SequentialModel
 from syncrec.models.registry import build_model
@@ -63,8 +64,15 @@ class RunDirectory:
     info: dict[str, Any]
 
     @classmethod
-    def create(cls, path: Path, config: Config, dataset: Dataset, warm_start: Path | None = None) -> "RunDirectory":
-        """A fresh run for `dataset`, which begins from the run in `warm_start`.
+    def create(
+        cls,
+        path: Path,
+        config: Config,
+        dataset: Dataset,
+        warm_start: Path | None = None,
+        communities: Sequence[int] = (),
+    ) -> "RunDirectory":
+        """A fresh run for `dataset`, which begins from the run in `warm_start`; `communities` as in `Catalogue`.
 
         Raises:
             ArtifactError: `path` holds something already.
@@ -79,6 +87,7 @@ class RunDirectory:
             "dataset_checksum": dataset.checksum,
             "domains": list(dataset.domains),
             "item_offsets": [int(offset) for offset in dataset.item_offsets],
+            "communities": list(communities),
             "versions": library_versions(),
             **({} if warm_start is None else {"warm_start": os.path.relpath(warm_start.resolve(), path.resolve())}),
         }
@@ -129,8 +138,19 @@ class RunDirectory:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The sizes the model was built for."""
-        return Catalogue(tuple(self.info["item_offsets"]))
+        """The sizes the model was built for, and which domains read each other."""
+        return Catalogue(tuple(self.info["item_offsets"]), communities=self.communities)
+
+    @property
+    def communities(self) -> tuple[int, ...]:
+        """The number of each domain's community, as in `Catalogue`; none where all domains read each other."""
+        return tuple(self.info.get("communities", ()))
+
+    @property
+    def named_communities(self) -> list[list[str]]:
+        """Which domains read each other, by name: at least one group."""
+        numbered = list(zip(self.catalogue.community_of.tolist(), self.info["domains"], strict=True))
+        return [[name for number, name in numbered if number == own] for own in sorted({n for n, _ in numbered})]
 
     def is_finished(self) -> bool:
         """Whether training has come to its end, the second fit (`training.refit`) included."""

@@ -4,7 +4,7 @@ import torch
 
 from builders import small_model
 from syncrec.analysis.gates import gate_usage
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 
 BIAS = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 2.0, 1.0]])
 

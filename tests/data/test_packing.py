@@ -1,15 +1,16 @@
 """Packed batches against histories read one at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import catalogue_of, flat
+from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.packing import (
-    NUM_PERIODS,
     BatchPacker,
-    Catalogue,
     history_batch,
     pack_segments,
     query_batches,
@@ -18,7 +19,9 @@ from syncrec.data.packing import (
 )
 
 CATALOGUE = catalogue_of(4, 1, 5)
+APART = replace(CATALOGUE, communities=(0, 1, 0))
 START = CATALOGUE.num_items
+QUESTIONS = st.lists(st.tuples(st.lists(st.integers(0, 9), max_size=9), st.integers(0, 2)), min_size=1, max_size=6)
 HISTORIES = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=6)
 
 
@@ -38,9 +41,11 @@ def read_before(view, slot):
     return [[int(values[i]) for i in read] for values in (tokens, domains, positions)]
 
 
-def expected_views(history, domain):
+def expected_views(history, domain, catalogue=CATALOGUE):
     """What is read in the cross and in the single view after `history`, asked for `domain`."""
     own = [e for e in history if domain_of(e) == domain]
+    if catalogue is APART:
+        history = [e for e in history if (domain_of(e) == 1) == (domain == 1)]
     cross = [[START, *history], [3, *map(domain_of, history)], list(range(len(history) + 1))]
     single = [[START + 1 + domain, *own], [domain] * (len(own) + 1), list(range(len(own) + 1))]
     return cross, single
@@ -77,27 +82,31 @@ def test_periods_hold_equally_many_training_events(tiny_dataset):
     assert counts.max() - counts.min() <= 2
 
 
-@given(HISTORIES)
-def test_every_event_is_asked_after_exactly_the_events_before_it(histories):
-    packed = BatchPacker(CATALOGUE, 9).training_batch(*flat(histories))
+@pytest.mark.parametrize("catalogue", [CATALOGUE, APART], ids=["one community", "two communities"])
+@given(histories=HISTORIES)
+def test_every_event_is_asked_after_exactly_the_events_before_it(catalogue, histories):
+    packed = BatchPacker(catalogue, 9).training_batch(*flat(histories))
     places = [(user, t) for user, history in enumerate(histories) for t in range(len(history))]
     assert sorted(packed.order.tolist()) == list(range(len(places)))
     for n, place in enumerate(packed.order.tolist()):
         user, t = places[place]
         target = histories[user][t]
-        cross, single = expected_views(histories[user][:t], domain_of(target))
+        cross, single = expected_views(histories[user][:t], domain_of(target), catalogue)
         assert (packed.users[n], packed.targets[n], packed.domains[n]) == (user, target, domain_of(target))
         assert read_before(packed.cross, packed.cross_slots[n]) == cross
         assert read_before(packed.single, packed.single_slots[n]) == single
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 9), max_size=9), st.integers(0, 2)), min_size=1, max_size=6))
-def test_every_question_is_asked_after_the_whole_history(questions):
+@pytest.mark.parametrize("catalogue", [CATALOGUE, APART], ids=["one community", "two communities"])
+@given(
+    questions=st.lists(st.tuples(st.lists(st.integers(0, 9), max_size=9), st.integers(0, 2)), min_size=1, max_size=6)
+)
+def test_every_question_is_asked_after_the_whole_history(catalogue, questions):
     histories, domains = [h for h, _ in questions], np.asarray([d for _, d in questions])
-    packed = BatchPacker(CATALOGUE, 9).query_batch(*flat(histories), domains)
+    packed = BatchPacker(catalogue, 9).query_batch(*flat(histories), domains)
     assert sorted(packed.order.tolist()) == list(range(len(histories)))
     for n, number in enumerate(packed.order.tolist()):
-        cross, single = expected_views(histories[number], domains[number])
+        cross, single = expected_views(histories[number], domains[number], catalogue)
         assert (packed.users[n], packed.targets[n], packed.domains[n]) == (number, -1, domains[number])
         assert read_before(packed.cross, packed.cross_slots[n]) == cross
         assert read_before(packed.single, packed.single_slots[n]) == single

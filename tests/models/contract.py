@@ -136,6 +136,18 @@ class ModelContract:
                 for answer in model.answer_names:
                     torch.testing.assert_close(after[answer][:place], before[answer][:place], **CLOSE)
 
+    def test_an_event_of_another_community_never_changes_an_answer(self, name):
+        apart = replace(CATALOGUE, communities=(0, 1, 0))
+        model = small_model(apart, name=name).eval()
+        shake(model)
+        histories, others = [[0, 5, 6, 1, 12], [2, 5, 5]], [[5, 0, 6, 1, 5, 5, 12], [2]]  # all of their last T events
+        answers = []
+        for changed in (histories, others):
+            packed, batch = query_batch(apart, changed, [0, 2], 9, [[0] * len(history) for history in changed])
+            answers.append({answer: in_given_order(packed, y) for answer, y in model.encode(batch).items()})
+        for answer in model.answer_names:
+            torch.testing.assert_close(answers[0][answer], answers[1][answer], **CLOSE)
+
     def test_no_gradient_flows_from_an_output_to_a_later_item(self, name):
         model = build(name).eval()
         history = [0, 6, 1, 12, 2, 7, 3]

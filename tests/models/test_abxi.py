@@ -5,7 +5,7 @@ import torch
 
 from builders import catalogue_of, in_given_order, query_batch, shake, small_model, training_batch
 from reference.network import layer_norm
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.abxi import LowRankAdapters
 from syncrec.models.scoring import answer_vectors
 

@@ -17,7 +17,7 @@ from builders import (
     training_batch,
 )
 from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.data.transitions import preceding_items
 from syncrec.models.c2dsr import Infomax
 from syncrec.pipeline import train

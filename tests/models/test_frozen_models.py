@@ -1,5 +1,7 @@
 """Frozen models against the models themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ FROZEN = ["sasrec", "syncrec"]
 def check_answers(model, histories, domains):
     """The frozen model's query vectors are the model's own."""
     times = [times_of(history) for history in histories]
-    packed, _ = query_batch(CATALOGUE, histories, domains, T, times)
+    packed, _ = query_batch(model.catalogue, histories, domains, T, times)
     wanted = {name: in_given_order(packed, found) for name, found in encode_packed(model, packed).items()}
     asked = [
         (np.asarray(h, dtype=np.int64), np.asarray(t, dtype=np.int64)) for h, t in zip(histories, times, strict=True)
@@ -28,8 +30,8 @@ def check_answers(model, histories, domains):
         torch.testing.assert_close(torch.from_numpy(found[name]), vectors, atol=1e-4, rtol=1e-4)
 
 
-def frozen_model(name, **settings):
-    model = small_model(CATALOGUE, name=name, **{**ONE_LAYER, **settings}).eval()
+def frozen_model(name, catalogue=CATALOGUE, **settings):
+    model = small_model(catalogue, name=name, **{**ONE_LAYER, **settings}).eval()
     shake(model)
     return model
 
@@ -42,6 +44,12 @@ def test_it_answers_as_the_model_does(name, score, time):
     check_answers(model, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])
     for length in (0, 1, 6, 9):
         check_answers(model, random_histories(CATALOGUE, [length], seed=length), [2])
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_it_reads_what_the_model_reads_of_communities(name):
+    apart = frozen_model(name, replace(CATALOGUE, communities=(0, 1, 0)))
+    check_answers(apart, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])
 
 
 @pytest.mark.parametrize("mixing", ["asymmetric", "no-stop-gradient", "no-separation", "own-only"])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy import sparse
 
 from builders import DOMAIN_SIZES, small_model
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.item_vectors import begin_from_co_occurrence, co_occurrence_vectors
 
 GROUPS, ITEMS, USERS = 3, 12, 90
@@ -57,7 +57,7 @@ class TestVectors:
 
 def table_for(dataset, ends, *, by_domain, seed=0):
     table = torch.randn(dataset.num_items + 3, 8, generator=torch.Generator().manual_seed(seed)) * 0.02
-    begin_from_co_occurrence(table, dataset, ends, by_domain=by_domain)
+    begin_from_co_occurrence(table, dataset, ends, np.arange(3) if by_domain else np.zeros(3, dtype=np.int64))
     return table
 
 

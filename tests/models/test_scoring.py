@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from builders import in_given_order, query_batch, shake, small_model
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.scoring import PopularityScorer, VectorScorer, answer_vectors, fuse
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from plans import workload
 
 from syncrec.config import load_config
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.losses.objective import make_learner
 from syncrec.planning.laws import LAWS
 from syncrec.planning.work import (

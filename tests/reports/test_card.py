@@ -45,9 +45,9 @@ def facts(tmp_path):
     return dataset_facts(write(tmp_path / "dataset", arrays_of(CLEAN, TIMES)))
 
 
-def subject(logs=(FIRST,), fusion=FUSION, **training):
+def subject(logs=(FIRST,), fusion=FUSION, communities=(("A", "B"),), **training):
     config = load_config(extra={"training": {"epochs": 5, **training}})
-    return CardSubject("my-run", "a model", "a paper", config, {"torch": "2.0"}, 2, fusion, logs)
+    return CardSubject("my-run", "a model", "a paper", config, {"torch": "2.0"}, 2, fusion, logs, communities)
 
 
 class TestContent:
@@ -109,6 +109,11 @@ class TestText:
     def test_a_model_with_one_answer_has_no_fusion_weights(self, facts):
         text = card_markdown(make_card(subject(fusion=None), facts, {}))
         assert "weight of the single answer" not in text
+
+    def test_it_says_which_domains_read_each_other(self, facts):
+        assert "every domain reads the events of all domains" in card_markdown(make_card(subject(), facts, {}))
+        apart = make_card(subject(communities=(("A", "C"), ("B",))), facts, {})
+        assert "show no other relation: A + C; B alone" in card_markdown(apart)
 
     def test_a_domain_without_queries_has_dashes(self, facts):
         log = [[record(1, validation={"cross": {"domains": {"A": {"mrr": 0.5}}, "macro": {"mrr": 0.5}}})]]

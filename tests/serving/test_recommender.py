@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders import in_given_order, query_batch, shake, small_model
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.errors import ArtifactError, ConfigError, UnknownDomainError, UnknownItemError, UnknownUserError
 from syncrec.runs import TrainedModel
 from syncrec.serving.recommender import Recommender, write_recommendations

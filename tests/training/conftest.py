@@ -10,7 +10,8 @@ import torch
 
 from builders import objective_for, small_config
 from syncrec.checkpoint import load_checkpoint
-from syncrec.data.packing import BatchPacker, Catalogue, training_batches, training_users
+from syncrec.data.catalogue import Catalogue
+from syncrec.data.packing import BatchPacker, training_batches, training_users
 from syncrec.models.registry import build_model
 from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME
 from syncrec.training.loop import Trainer, Validation

@@ -7,7 +7,7 @@ import torch
 from builders import shake, small_model
 from jobs import TINY, write_small_log
 from syncrec.checkpoint import load_checkpoint
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.errors import ArtifactError, CheckpointError, ConfigError
 from syncrec.models.registry import MODELS
 from syncrec.pipeline import prepare, train

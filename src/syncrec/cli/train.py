@@ -49,6 +49,7 @@ def train(
 
         sys.exit(launch(processes, "syncrec", sys.argv[1:]))
     from syncrec.pipeline import train as train_model
+    from syncrec.reports.summary import community_line
     from syncrec.reports.verdict import verdict_lines
 
     with _told_once(group.is_main):
@@ -64,6 +65,8 @@ def train(
         )
     if not group.is_main:
         return
+    if len(groups := run.directory.named_communities) > 1:
+        print(community_line(groups))
     if run.trained.fusion_weights is not None:
         weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
         print("weight of the single answer: " + ", ".join(f"{domain} {weight:g}" for domain, weight in weights))

@@ -1,7 +1,8 @@
 """Packed batches: many histories in few rows, both views of every history, no padding work.
 
 A *segment* is one causal sequence: a start token and the events after it. The cross view has one segment a user (the
-hybrid history), the single view one for every domain in which the user is asked something (model.md section 1).
+hybrid history), the single view one for every domain in which the user is asked something (model.md section 1). Where
+domains form several communities, the cross view has a segment for each community that the user is asked something in.
 Segments are packed whole into rows of equal length; attention is block-diagonal over segments.
 
 Token codes: an item is its index in the dataset, 0..I-1; `I + t` starts task t (0: cross, 1 + d: domain d).
@@ -15,13 +16,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.rng import numpy_generator
 
 __all__ = [
-    "NUM_PERIODS",
     "BatchPacker",
-    "Catalogue",
     "PackedBatch",
     "PackedView",
     "ViewName",
@@ -32,43 +32,8 @@ __all__ = [
     "training_users",
 ]
 
-NUM_PERIODS = 32
-_MOST_TIMES = 1_000_000
-
 Ints = npt.NDArray[np.int64]
 ViewName = Literal["cross", "single"]
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What a model is built from: domain d owns item indices `offsets[d]:offsets[d+1]`.
-
-    `period_edges` are times in unix seconds, ascending, that cut the training events into `NUM_PERIODS` parts of equal
-    size; none if the model gets them from a checkpoint, or does without.
-    """
-
-    offsets: tuple[int, ...]
-    period_edges: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> "Catalogue":
-        """The catalogue of `dataset`."""
-        return cls(tuple(int(o) for o in dataset.item_offsets), _period_edges(dataset))
-
-    @property
-    def num_domains(self) -> int:
-        """D."""
-        return len(self.offsets) - 1
-
-    @property
-    def num_items(self) -> int:
-        """I, over all domains."""
-        return self.offsets[-1]
-
-    @property
-    def num_tokens(self) -> int:
-        """Items and the D + 1 start tokens."""
-        return self.num_items + self.num_domains + 1
 
 
 @dataclass(frozen=True)
@@ -190,12 +155,14 @@ class BatchPacker:
         self.max_length = max_length
         self.views = frozenset(views)
         self._offsets = np.asarray(catalogue.offsets, dtype=np.int64)
+        self._community_of = catalogue.community_of
+        self._num_communities = int(self._community_of.max(initial=0)) + 1
 
     def training_batch(self, events: Ints, lengths: Ints, times: Ints | None = None) -> PackedBatch:
         """Every event is a target; `events` holds the histories one after another, at most T + 1 events each.
 
-        The input at a target is the event before it (start token: none), in the hybrid history and in the history
-        of the target's domain. `times` are those of the events, unix seconds; None: all the same.
+        The input at a target is the event before it (start token: none), in the hybrid history (of its community) and
+        in the history of the target's domain. `times` are those of the events, unix seconds; None: all the same.
         """
         users = np.repeat(np.arange(len(lengths)), lengths)
         tokens = self._tokens(events, times)
@@ -207,7 +174,10 @@ class BatchPacker:
         """One view and the flat slot at which each event, in the order given, is asked for."""
         if name not in self.views:
             return self._empty_view(len(users))
-        keys = users if name == "cross" else users * self.catalogue.num_domains + tokens.domains
+        if name == "cross":
+            keys = users * self._num_communities + self._community_of[tokens.domains]
+        else:
+            keys = users * self.catalogue.num_domains + tokens.domains
         order = np.argsort(keys, kind="stable")
         lengths = _run_lengths(keys[order])
         ordered = tokens.take(order)
@@ -227,13 +197,13 @@ class BatchPacker:
         tokens, count = self._tokens(events, times), len(lengths)
         cross, cross_slots = self._empty_view(count)
         single, single_slots = self._empty_view(count)
+        users = np.repeat(np.arange(count), lengths)
         if "cross" in self.views:
-            cross, cross_slots = self._after_start(tokens, lengths, None)
+            is_read = self._community_of[tokens.domains] == self._community_of[domains][users]
+            cross, cross_slots = self._after_start(*_taken(tokens, users, is_read, count), None)
         if "single" in self.views:
-            users = np.repeat(np.arange(count), lengths)
-            asked = tokens.domains == domains[users]
-            own = np.bincount(users[asked], minlength=count).astype(np.int64)
-            single, single_slots = self._after_start(tokens.take(asked), own, domains)
+            is_own = tokens.domains == domains[users]
+            single, single_slots = self._after_start(*_taken(tokens, users, is_own, count), domains)
         unknown = np.full(count, -1, dtype=np.int64)
         return self._batch(cross, single, unknown, domains, np.arange(count), cross_slots, single_slots)
 
@@ -289,6 +259,11 @@ class BatchPacker:
             counts,
             order,
         )
+
+
+def _taken(tokens: _Tokens, users: Ints, is_read: npt.NDArray[np.bool_], count: int) -> tuple[_Tokens, Ints]:
+    """The events of `users` [n] that are read, and how many each of the `count` users has of them."""
+    return tokens.take(is_read), np.bincount(users[is_read], minlength=count).astype(np.int64)
 
 
 def _run_lengths(values: Ints) -> Ints:
@@ -376,15 +351,3 @@ def _gather(dataset: Dataset, starts: Ints, stops: Ints) -> tuple[Ints, Ints, In
     indices = np.repeat(starts, lengths) + _ranges(lengths)
     items = np.asarray(dataset.items)[indices].astype(np.int64)
     return items, lengths, np.asarray(dataset.timestamps)[indices]
-
-
-def _period_edges(dataset: Dataset) -> tuple[int, ...]:
-    """Quantiles of the times of training events; of a million of them at most, evenly chosen."""
-    starts = np.asarray(dataset.user_offsets)[:-1]
-    lengths = np.asarray(dataset.train_end) - starts
-    events = np.repeat(starts, lengths) + _ranges(lengths)
-    if not len(events):
-        return ()
-    times = np.asarray(dataset.timestamps)[events[:: 1 + len(events) // _MOST_TIMES]]
-    shares = np.arange(1, NUM_PERIODS) / NUM_PERIODS
-    return tuple(np.quantile(times, shares, method="lower").tolist())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from syncrec.config import Config
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.losses.contributions import Contributions, draw_coalitions, marginal_contributions
 from syncrec.losses.mutual_information import MutualInformation, choose_anchors
 from syncrec.losses.next_item import NegativeSampler, NextItemLoss, Targets

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch, TensorView
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.embedding import initialise_linear

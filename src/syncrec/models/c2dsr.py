@@ -38,8 +38,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
+from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import Catalogue, ViewName
+from syncrec.data.packing import ViewName
 from syncrec.data.transitions import preceding_items
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel, TrainingOutput

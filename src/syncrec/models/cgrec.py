@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel, TrainingOutput
 from syncrec.nn.domains import info_nce, one_of_each

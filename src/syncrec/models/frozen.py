@@ -30,8 +30,7 @@ class FrozenTransformer:
 
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`."""
-        del domains
-        rows = _rows([self._segments.cross(*history) for history in histories])
+        rows = _rows(self._segments.cross(histories, domains))
         return {"cross": self._queries(self._experts(self._embedding(rows), rows.last)[0])}
 
 
@@ -46,7 +45,7 @@ class FrozenMixture:
 
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`; rows of the cross view come first."""
-        cross = [self._segments.cross(*history) for history in histories]
+        cross = self._segments.cross(histories, domains)
         single = [self._segments.single(c, domain) for c, domain in zip(cross, domains.tolist(), strict=True)]
         rows = _rows([*cross, *single])
         tasks = np.concatenate([np.zeros_like(domains), domains + 1])
@@ -63,13 +62,17 @@ class _Segments:
     def __init__(self, model: SequentialModel) -> None:
         self._offsets = np.asarray(model.catalogue.offsets, dtype=np.int64)
         self._num_items, self._num_domains = model.catalogue.num_items, model.catalogue.num_domains
-        self._length = model.config.max_length
+        self._length, self._community_of = model.config.max_length, model.catalogue.community_of
 
-    def cross(self, items: Ints, times: Ints) -> _Segment:
-        """The last T events."""
-        items = items[-self._length :]
+    def cross(self, histories: Sequence[tuple[Ints, Ints]], asked: Ints) -> list[_Segment]:
+        """The last T events of each history, of these what the community of the domain `asked` [N] has."""
+        return [self._cross(*history, number) for history, number in zip(histories, asked.tolist(), strict=True)]
+
+    def _cross(self, items: Ints, times: Ints, asked: int) -> _Segment:
+        items, times = items[-self._length :], times[-self._length :]
         domains = self._offsets.searchsorted(items, side="right") - 1
-        return self._num_items, self._num_domains, items, domains, times[-self._length :]
+        is_read = self._community_of[domains] == self._community_of[asked]
+        return self._num_items, self._num_domains, items[is_read], domains[is_read], times[is_read]
 
     def single(self, cross: _Segment, domain: int) -> _Segment:
         """Those of `cross` in `domain`."""

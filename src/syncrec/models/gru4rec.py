@@ -11,7 +11,7 @@ in parallel sessions, so that gradients run through the whole history; AdamW ins
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.segments import SegmentLayout

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.config import ModelConfig
+from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import NUM_PERIODS, Catalogue, ViewName
+from syncrec.data.packing import ViewName
 from syncrec.models.batch import TensorBatch
 from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
@@ -138,16 +139,19 @@ class SequentialModel(nn.Module, ABC):
     def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
         """Take what the model begins from, beside random weights, out of the events it will be trained on.
 
-        Called once before the first step. Here it is the first values of the item table (`model.item_start`), for a
-        model of the single view of each domain by itself. What a subclass takes besides must be buffers whose shapes
-        follow from the catalogue and the configuration, so that it is saved and loaded with the weights.
+        Called once before the first step. Here it is the first values of the item table (`model.item_start`), of each
+        community by itself, or of each domain for a model of the single view. What a subclass takes besides must be
+        buffers whose shapes follow from the catalogue and the configuration, so that it is saved and loaded with the
+        weights.
 
         Args:
             dataset: whose events are read.
             ends: event index where each user's training events end, int64 [U].
         """
         if self.config.item_start == "co-occurrence":
-            begin_from_co_occurrence(self.embedding.items.weight, dataset, ends, by_domain="cross" not in self.views)
+            is_cross = "cross" in self.views
+            together = self.catalogue.community_of if is_cross else np.arange(dataset.num_domains)
+            begin_from_co_occurrence(self.embedding.items.weight, dataset, ends, together)
 
     def frozen(self) -> HistoryEncoder | None:
         """What gives the same answers faster for a few questions at a time, while weights stay as they are; or None."""

@@ -25,7 +25,9 @@ _NO_DIRECTION = 1e-6  # shorter ones are rounding errors
 
 
 @torch.no_grad()
-def begin_from_co_occurrence(table: Tensor, dataset: Dataset, ends: npt.NDArray[np.int64], *, by_domain: bool) -> None:
+def begin_from_co_occurrence(
+    table: Tensor, dataset: Dataset, ends: npt.NDArray[np.int64], together: npt.NDArray[np.int64]
+) -> None:
     """Give the items of an embedding table their first values; an item without events keeps its own.
 
     Rows keep their length in the mean, so that what is learned from them moves as fast as before. Which axes the
@@ -36,18 +38,19 @@ def begin_from_co_occurrence(table: Tensor, dataset: Dataset, ends: npt.NDArray[
         table: of the embedding, float [at least I, dim].
         dataset: whose events are read.
         ends: event index where each user's training events end, int64 [U].
-        by_domain: each domain from its own events alone, for models that must not know of others.
+        together: a number for each domain [D]; domains with the same one are taken together.
     """
     items_of, dim = user_items(dataset, ends), table.shape[1]
     generator = numpy_generator(int(table[0].double().sum() * 2**40), "item-vectors")
     turn = np.linalg.qr(generator.standard_normal((dim, dim)))[0].astype(np.float32)
-    whole = [(0, dataset.num_items)]
-    for start, stop in map(dataset.item_range, range(dataset.num_domains)) if by_domain else whole:
-        rows = table[start:stop]
-        directions = torch.as_tensor(co_occurrence_vectors(items_of[:, start:stop], dim) @ turn, device=table.device)
+    number_of = together[dataset.domain_of(np.arange(dataset.num_items))]
+    for number in np.unique(together):
+        items = np.flatnonzero(number_of == number)
+        directions = torch.as_tensor(co_occurrence_vectors(items_of[:, items], dim) @ turn, device=table.device)
         is_found = directions.any(1)
-        size = rows.square().sum(1).mean().sqrt()
-        rows[is_found] = size * directions[is_found]
+        found = torch.as_tensor(items, device=table.device)
+        size = table[found].square().sum(1).mean().sqrt()
+        table[found[is_found]] = size * directions[is_found]
 
 
 def co_occurrence_vectors(items_of: Matrix, dim: int) -> Floats:

@@ -11,7 +11,7 @@ targets of its own domain alone. `model.num_cross_experts` and `model.mixing` ha
 from torch import Tensor
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.embedding import initialise_linear

@@ -107,12 +107,17 @@ def _ranges(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     return rows, np.arange(len(rows)) + (starts - np.cumsum(lengths) + lengths)[rows]
 
 
-def user_items(dataset: Dataset, ends: Ints) -> Matrix:
-    """Which items each user had before `ends`, event indices [U]: ones in a sparse float64 [U, I]."""
+def user_items(dataset: Dataset, ends: Ints, chosen: Ints | None = None) -> Matrix:
+    """Which items each user, or each of the users `chosen` [u], had before `ends`, event indices [U].
+
+    Ones in a sparse float64 [U or u, I].
+    """
     from scipy import sparse
 
-    users, events = _ranges(np.asarray(dataset.user_offsets[:-1]), ends)
-    shape = (dataset.num_users, dataset.num_items)
+    whose = slice(None) if chosen is None else chosen
+    starts = np.asarray(dataset.user_offsets[:-1])[whose]
+    users, events = _ranges(starts, ends[whose])
+    shape = (len(starts), dataset.num_items)
     items_of = sparse.csr_array((np.ones(len(users)), (users, dataset.items[events])), shape=shape)
     items_of.data[:] = 1.0
     return items_of

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.models.abxi import ABXI
 from syncrec.models.bert4rec import BERT4Rec

@@ -7,7 +7,7 @@ the loss is that of the configuration. On a dataset of one domain this is the si
 from torch import Tensor
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch
 from syncrec.models.frozen import FrozenTransformer
 from syncrec.models.interface import AnswerName, HistoryEncoder, SequentialModel

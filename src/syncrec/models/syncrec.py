@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from syncrec.config import ModelConfig
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch, TensorView
 from syncrec.models.frozen import FrozenMixture
 from syncrec.models.interface import AnswerName, HistoryEncoder, SequentialModel

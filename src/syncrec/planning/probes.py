@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from syncrec.config import LossConfig, TrainingConfig, load_config
-from syncrec.data.packing import BatchPacker, Catalogue
+from syncrec.data.catalogue import Catalogue
+from syncrec.data.packing import BatchPacker
 from syncrec.losses.mutual_information import MutualInformation
 from syncrec.losses.next_item import NegativeSampler, NextItemLoss, Targets
 from syncrec.nn.attention import packed_attention

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from syncrec.config import Config
-from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch
+from syncrec.data.catalogue import Catalogue
+from syncrec.data.packing import BatchPacker, PackedBatch
 from syncrec.losses.objective import make_learner
 from syncrec.models.batch import TensorBatch
 from syncrec.rng import derive_seed

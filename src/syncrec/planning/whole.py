@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from syncrec.config import Config, load_config, parse_settings
-from syncrec.data.packing import Catalogue
+from syncrec.data.catalogue import Catalogue
 from syncrec.errors import SyncrecError
 from syncrec.planning.steps import Clock, TrainingStep
 from syncrec.planning.work import Work, step_work

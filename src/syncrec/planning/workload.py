@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from syncrec.config import Config
-from syncrec.data.packing import BatchPacker, Catalogue, PackedBatch, PackedView
+from syncrec.data.catalogue import Catalogue
+from syncrec.data.packing import BatchPacker, PackedBatch, PackedView
 from syncrec.errors import ConfigError
 from syncrec.rng import numpy_generator
 

@@ -28,7 +28,8 @@ class CardSubject:
     """What a card is about.
 
     `best_epoch` counts from 1. `logs` are the records of the fit and, with `training.refit`, of the second one.
-    `fusion_weights` are the w of model.md (M13) by domain, None for a model with one answer.
+    `fusion_weights` are the w of model.md (M13) by domain, None for a model with one answer. `communities` are the
+    names of the domains that read each other.
     """
 
     name: str
@@ -39,6 +40,7 @@ class CardSubject:
     best_epoch: int
     fusion_weights: Mapping[str, float] | None
     logs: Sequence[Sequence[_Record]]
+    communities: Sequence[Sequence[str]]
 
 
 def make_card(subject: CardSubject, facts: DatasetFacts, results: Mapping[str, EvaluationResult]) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def make_card(subject: CardSubject, facts: DatasetFacts, results: Mapping[str, E
         "data": facts.to_json(),
         "settings": config.model_dump(),
         "changed_settings": _changed_settings(config),
+        "communities": [list(names) for names in subject.communities],
         "training": _training(subject),
         "fusion_weights": None if subject.fusion_weights is None else dict(subject.fusion_weights),
         "results": [

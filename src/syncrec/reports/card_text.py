@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from syncrec.reports.summary import community_line
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, TableRow
 
 __all__ = ["card_markdown"]
@@ -54,6 +55,7 @@ def _training(card: _Card) -> Iterator[str]:
         again = training["refit"]
         yield f"then anew on training and validation events: {again['epochs']} epochs, {_duration(again['seconds'])}"
     yield f"seed {training['seed']}"
+    yield community_line(card["communities"])
     if weights is not None:
         shown = ", ".join(f"{domain} {weight:g}" for domain, weight in weights.items())
         yield f"weight of the single answer in the fused one, chosen on validation: {shown}"

@@ -1,13 +1,13 @@
 """What the commands print about a dataset and an evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from syncrec.data.dataset import Dataset
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Contestant, compare
 from syncrec.reports.tables import Table, comparison_table, metrics_table
 
-__all__ = ["dataset_lines", "evaluation_tables"]
+__all__ = ["community_line", "dataset_lines", "evaluation_tables"]
 
 
 def dataset_lines(dataset: Dataset) -> Iterator[str]:
@@ -16,6 +16,14 @@ def dataset_lines(dataset: Dataset) -> Iterator[str]:
         yield f"{name}: {counts['events']:,} events, {counts['users']:,} users, {counts['items']:,} items"
     size = f"{len(dataset.items):,} events, {dataset.num_users:,} users, {dataset.num_items:,} items"
     yield f"dataset: {dataset.path}  ({size})"
+
+
+def community_line(groups: Sequence[Sequence[str]]) -> str:
+    """Which domains read each other's events (`model.reads`), by name."""
+    if len(groups) == 1:
+        return "every domain reads the events of all domains"
+    shown = [" + ".join(names) if len(names) > 1 else f"{names[0]} alone" for names in groups]
+    return f"read together, since training events show no other relation: {'; '.join(shown)}"
 
 
 def evaluation_tables(result: EvaluationResult, floor: EvaluationResult | None = None) -> Iterator[Table]:
