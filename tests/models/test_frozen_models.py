@@ -62,7 +62,16 @@ def test_a_model_says_whether_it_can_be_frozen(name):
     assert (frozen_model(name).frozen() is not None) == (name in FROZEN)
 
 
-@pytest.mark.parametrize("setting", [{"num_layers": 2}, {"item_similarity": True}])
 @pytest.mark.parametrize("name", FROZEN)
-def test_what_the_frozen_form_cannot_do_is_left_to_the_model(name, setting):
-    assert frozen_model(name, **setting).frozen() is None
+@pytest.mark.parametrize("score", ["dot", "cosine"])
+def test_it_adds_the_similarity_that_the_model_adds(name, score):
+    model = frozen_model(name, score=score, item_similarity=True)
+    with torch.no_grad():  # of each task another weight and decay
+        model.similarity.weight.add_(torch.rand_like(model.similarity.weight))
+        model.similarity.shift.add_(torch.rand_like(model.similarity.shift))
+    check_answers(model, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_several_layers_are_left_to_the_model(name):
+    assert frozen_model(name, num_layers=2).frozen() is None

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from syncrec.models.frozen_parts import FrozenEmbedding, FrozenExperts, FrozenGates, FrozenTowers, HistoryRows
+from syncrec.models.frozen_parts import (
+    SHORTEST,
+    FrozenEmbedding,
+    FrozenExperts,
+    FrozenGates,
+    FrozenSimilarity,
+    FrozenTowers,
+    HistoryRows,
+)
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.mixture import ExpertMixture, TaskTowers
 from syncrec.nn.packed import CausalTransformer
@@ -18,7 +26,6 @@ __all__ = ["FrozenMixture", "FrozenTransformer"]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 _Segment = tuple[int, int, Ints, Ints, Ints]  # code and domain of the start token; items, domains and times of events
-_SHORTEST = np.float32(1e-12)  # what torch's `normalize` divides by at least
 
 
 class FrozenTransformer:
@@ -31,7 +38,8 @@ class FrozenTransformer:
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`."""
         rows = _rows(self._segments.cross(histories, domains))
-        return {"cross": self._queries(self._experts(self._embedding(rows), rows.last)[0])}
+        found = self._experts(self._embedding(rows), rows.last)[0]
+        return {"cross": self._queries(found, rows, np.zeros_like(domains))}
 
 
 class FrozenMixture:
@@ -52,7 +60,7 @@ class FrozenMixture:
         embedding = self._embedding(rows)
         weights = self._gates(embedding[np.arange(len(tasks)), rows.last], tasks)
         outputs = self._experts(embedding, rows.last).transpose(1, 0, 2)
-        answers = self._queries(self._towers(np.matmul(weights[:, None], outputs)[:, 0], tasks))
+        answers = self._queries(self._towers(np.matmul(weights[:, None], outputs)[:, 0], tasks), rows, tasks)
         return {"cross": answers[: len(domains)], "single": answers[len(domains) :]}
 
 
@@ -92,14 +100,22 @@ def _rows(segments: Sequence[_Segment]) -> HistoryRows:
 
 
 class _Queries:
-    """`SequentialModel.query_vectors`."""
+    """`SequentialModel.query_vectors`, of answers with their similarity to the history where the model adds it."""
 
     def __init__(self, model: SequentialModel) -> None:
-        self._temperature = None if model.config.score == "dot" else np.float32(model.config.temperature)
+        is_dot = model.config.score == "dot"
+        self._temperature = None if is_dot else np.float32(model.config.temperature)
+        self._similarity = None
+        if model.similarity is not None:
+            self._similarity = FrozenSimilarity(
+                model.similarity, model.embedding, model.answer_size, of_unit=not is_dot
+            )
 
-    def __call__(self, encoded: Floats) -> Floats:
+    def __call__(self, encoded: Floats, rows: HistoryRows, tasks: Ints) -> Floats:
+        if self._similarity is not None:
+            encoded = encoded + self._similarity(rows, tasks)
         if self._temperature is None:
             return encoded
         lengths = np.sqrt(np.einsum("ni,ni->n", encoded, encoded))
-        out: Floats = encoded / (np.maximum(lengths, _SHORTEST) * self._temperature)[:, None]
+        out: Floats = encoded / (np.maximum(lengths, SHORTEST) * self._temperature)[:, None]
         return out

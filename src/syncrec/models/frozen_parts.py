@@ -14,19 +14,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 from syncrec.nn.mixture import ExpertMixture, TaskGates, TaskTowers
 from syncrec.nn.packed import CausalTransformer
+from syncrec.nn.similarity import ItemSimilarity
 
-__all__ = ["FrozenEmbedding", "FrozenExperts", "FrozenGates", "FrozenTowers", "HistoryRows"]
+__all__ = [
+    "SHORTEST",
+    "FrozenEmbedding",
+    "FrozenExperts",
+    "FrozenGates",
+    "FrozenSimilarity",
+    "FrozenTowers",
+    "HistoryRows",
+]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+SHORTEST = np.float32(1e-12)  # what torch's `normalize` divides by at least
 _EPSILON = np.float32(1e-5)  # of torch's layer normalisation
 _LONGEST_GAP_S = 1 << 40
+_NEVER = np.float32(-1e9)  # finite: without an event the softmax is no NaN, and multiplied by 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +190,28 @@ class FrozenTowers:
         np.maximum(hidden, 0, out=hidden)
         out = h + np.matmul(hidden[:, None], self._outer[0][tasks])[:, 0] + self._outer[1][tasks]
         found: Floats = _normalised(out) * self._scale[tasks] + self._shift[tasks]
+        return found
+
+
+class FrozenSimilarity:
+    """`ItemSimilarity` at the last slots, with item vectors from the table of `embedding`."""
+
+    def __init__(self, similarity: ItemSimilarity, embedding: HistoryEmbedding, size: float, *, of_unit: bool) -> None:
+        """`size` times each vector, which is first brought to length 1 if it is `of_unit` length in scores."""
+        self._items, self._size, self._of_unit = _array(embedding.items.weight), np.float32(size), of_unit
+        self._weight, self._rate = _array(similarity.weight), _array(F.softplus(similarity.shift))
+
+    def __call__(self, rows: HistoryRows, tasks: Ints) -> Floats:
+        """What is added to the answers [R, dim] of `tasks` [R]."""
+        vectors: Floats = self._items.take(rows.tokens, axis=0)
+        if self._of_unit:
+            vectors /= np.maximum(np.sqrt(np.einsum("rli,rli->rl", vectors, vectors)), SHORTEST)[..., None]
+        slots = np.arange(rows.tokens.shape[1])
+        distances = rows.last[:, None] - slots
+        is_event = (distances >= 0) & (slots > 0)
+        scores = np.where(is_event, -self._rate[tasks, None] * distances, _NEVER).astype(np.float32)
+        weights = _softmax(scores) * is_event * (self._size * self._weight[tasks])
+        found: Floats = np.matmul(weights[:, None], vectors)[:, 0]
         return found
 
 

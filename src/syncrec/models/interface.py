@@ -114,14 +114,13 @@ class SequentialModel(nn.Module, ABC):
         """The answers, each with what the items of its own view say by themselves (`model.item_similarity`)."""
         if self.similarity is None:
             return answers
-        size = 1.0 if self.config.score == "dot" else self.config.dim**0.5  # that of an answer after LayerNorm
         found: dict[AnswerName, Tensor] = {}
         for name, answer in answers.items():
             if name == "cross":
                 view, slots, tasks = batch.cross, batch.cross_slots, torch.zeros_like(batch.domains)
             else:
                 view, slots, tasks = batch.single, batch.single_slots, batch.domains + ("cross" in answers)
-            vectors, is_item = size * self.item_vectors(view.tokens), view.tokens < self.catalogue.num_items
+            vectors, is_item = self.answer_size * self.item_vectors(view.tokens), view.tokens < self.catalogue.num_items
             found[name] = answer + self.similarity(vectors, is_item, view.positions, view.mask, slots, tasks)
         return found
 
@@ -162,6 +161,11 @@ class SequentialModel(nn.Module, ABC):
         if self.config.score == "dot":
             return encoded
         return F.normalize(encoded, dim=-1) / self.config.temperature
+
+    @property
+    def answer_size(self) -> float:
+        """How long an item's vector is made to be added to an answer: like one after LayerNorm for cosine scores."""
+        return 1.0 if self.config.score == "dot" else float(self.config.dim**0.5)
 
     @property
     def item_range(self) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class SASRec(SequentialModel):
 
     def frozen(self) -> HistoryEncoder | None:
         """Without torch where there is one layer."""
-        if self.config.num_layers > 1 or self.similarity is not None:
+        if self.config.num_layers > 1:
             return None
         return FrozenTransformer(self, self.encoder)
 

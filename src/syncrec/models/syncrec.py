@@ -35,7 +35,7 @@ class SyNCRec(SequentialModel):
 
     def frozen(self) -> HistoryEncoder | None:
         """Without torch where experts have one layer."""
-        if self.config.num_layers > 1 or self.similarity is not None:
+        if self.config.num_layers > 1:
             return None
         return FrozenMixture(self, self.mixture, self.towers)
 
