@@ -1,5 +1,7 @@
 """Losses that a model adds of its own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -33,3 +35,16 @@ def test_other_models_have_none(name):
     report = report_of(name, auxiliary_weight=5.0)
     assert report.own_losses == {}
     assert torch.equal(report.total, report_of(name).total)
+
+
+def test_a_domain_that_reads_itself_alone_has_no_gap_and_no_mutual_information():
+    apart = replace(CATALOGUE, communities=(0, 1, 0))
+    model, objective = small_model(apart), objective_for(small_config(), apart)
+    _, batch = training_batch(apart, random_histories(apart, [7, 6, 5, 7]), 6)
+    report = objective(model, batch, torch.Generator().manual_seed(0))
+    report.total.backward()
+    assert report.transfer_gap[1] == 0
+    assert (report.transfer_gap[[0, 2]] != 0).all()
+    assert report.domain_losses["cross"][1] == report.domain_losses["single"][1]
+    moved = objective.mutual_information.discriminator.grad.flatten(1).any(1)
+    assert moved.tolist() == [True, False, True]

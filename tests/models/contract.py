@@ -82,6 +82,11 @@ def learnable_histories():
     return histories
 
 
+def _learns(model, value):
+    found = torch.autograd.grad(value, list(model.parameters()), allow_unused=True, retain_graph=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in found)
+
+
 class ModelContract:
     """`name` is a registered model."""
 
@@ -147,6 +152,22 @@ class ModelContract:
             answers.append({answer: in_given_order(packed, y) for answer, y in model.encode(batch).items()})
         for answer in model.answer_names:
             torch.testing.assert_close(answers[0][answer], answers[1][answer], **CLOSE)
+
+    def test_a_domain_that_reads_itself_alone_has_one_answer_and_one_network_that_learns_it(self, name):
+        apart = replace(CATALOGUE, communities=(0, 1, 0))
+        model = small_model(apart, name=name)
+        shake(model)
+        packed, batch = training_batch(apart, [[0, 5, 6, 1, 12, 5], [2, 5, 5]], T)
+        if len(model.answer_names) == 1:
+            assert model.is_alone.tolist() == [False, True, False]
+            return
+        answers = model.encode(batch)
+        is_alone = torch.as_tensor(packed.domains == 1)
+        assert is_alone.any()
+        assert torch.equal(answers["cross"][is_alone], answers["single"][is_alone])
+        assert not torch.isclose(answers["cross"][~is_alone], answers["single"][~is_alone]).all(1).any()
+        assert not _learns(model, answers["cross"][is_alone].square().sum())
+        assert _learns(model, answers["single"][is_alone].square().sum())
 
     def test_no_gradient_flows_from_an_output_to_a_later_item(self, name):
         model = build(name).eval()

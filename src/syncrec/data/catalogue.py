@@ -46,6 +46,12 @@ class Catalogue:
         return np.asarray(self.communities or [0] * self.num_domains, dtype=np.int64)
 
     @property
+    def is_alone(self) -> npt.NDArray[np.bool_]:
+        """Which of several domains are a community by themselves, so that both their views are the same [D]."""
+        sizes = np.bincount(self.community_of)
+        return np.asarray((sizes[self.community_of] == 1) & (len(sizes) > 1))
+
+    @property
     def num_items(self) -> int:
         """I, over all domains."""
         return self.offsets[-1]

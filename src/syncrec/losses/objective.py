@@ -76,7 +76,7 @@ class JointObjective(nn.Module):
             if self.training and self.correction.config.gap == "training":
                 self.correction.update(gap, counts > 0)
             weights = self.correction.weights()
-            information = self._information(encoded, batch, generator)
+            information = self._information(model, encoded, batch, generator)
             total = (weights * share["cross"]).sum() + self.config.single_weight * share["single"].sum()
             total = total + self.config.mutual_information_weight * information
         else:
@@ -108,10 +108,17 @@ class JointObjective(nn.Module):
             self.contributions.update(added, batch.domains[drawn.targets], drawn.sources)
         return self.contributions.gaps(), self.contributions.weights()
 
-    def _information(self, encoded: dict[AnswerName, Tensor], batch: TensorBatch, generator: torch.Generator) -> Tensor:
+    def _information(
+        self,
+        model: SequentialModel,
+        encoded: dict[AnswerName, Tensor],
+        batch: TensorBatch,
+        generator: torch.Generator,
+    ) -> Tensor:
         if self.config.mutual_information_weight == 0:
             return torch.zeros((), device=batch.domains.device)
         anchors = choose_anchors(batch.users, batch.domains, batch.rows.uniform(generator))
+        anchors = anchors[~model.is_alone[batch.domains[anchors]]]  # their two answers are one
         out: Tensor = self.mutual_information(
             encoded["cross"][anchors], encoded["single"][anchors], batch.domains[anchors]
         )

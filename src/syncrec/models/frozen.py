@@ -50,6 +50,7 @@ class FrozenMixture:
         self._embedding = FrozenEmbedding(model.embedding)
         self._experts = FrozenExperts(list(mixture.experts))  # type: ignore[arg-type]
         self._gates, self._towers = FrozenGates(mixture), FrozenTowers(towers)
+        self._is_alone = model.catalogue.is_alone
 
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`; rows of the cross view come first."""
@@ -61,7 +62,8 @@ class FrozenMixture:
         weights = self._gates(embedding[np.arange(len(tasks)), rows.last], tasks)
         outputs = self._experts(embedding, rows.last).transpose(1, 0, 2)
         answers = self._queries(self._towers(np.matmul(weights[:, None], outputs)[:, 0], tasks), rows, tasks)
-        return {"cross": answers[: len(domains)], "single": answers[len(domains) :]}
+        cross_answers, own = np.split(answers, 2)
+        return {"cross": np.where(self._is_alone[domains, None], own, cross_answers), "single": own}
 
 
 class _Segments:

@@ -56,6 +56,8 @@ class SequentialModel(nn.Module, ABC):
     """
 
     answer_names: tuple[AnswerName, ...]
+    is_alone: Tensor
+    """Which domains read themselves alone, bool [D]."""
     is_causal: ClassVar[bool] = True
     """Whether a training batch is answered as it is, each target from the events before it alone; if not, only what
     `training_questions` makes of it is, and similarities to the history (`model.item_similarity`) are not added."""
@@ -75,6 +77,8 @@ class SequentialModel(nn.Module, ABC):
             self.make_time_embedding(),
             ShardedTable(catalogue.num_tokens, config.dim, std=0.02) if config.sharded_items else None,
         )
+        self.register_buffer("is_alone", torch.as_tensor(catalogue.is_alone), persistent=False)
+        self._has_lone_domain = bool(catalogue.is_alone.any())
         self.similarity = None
         if config.item_similarity and self.is_causal:
             num_tasks = sum(1 if name == "cross" else catalogue.num_domains for name in self.answer_names)
@@ -102,13 +106,13 @@ class SequentialModel(nn.Module, ABC):
     def encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """One output a target of the batch, float32 [N, dim], for every answer in `answer_names`."""
         self._refill_dropout(batch)
-        return self._with_similarity(batch, self._encode(batch))
+        return self._of_lone_domains(batch, self._with_similarity(batch, self._encode(batch)))
 
     def encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         """The same, with the model's own losses; `generator`, on the CPU, makes the draws of these."""
         self._refill_dropout(batch)
         answers, own_losses = self._encode_to_train(batch, generator)
-        return TrainingOutput(self._with_similarity(batch, answers), own_losses)
+        return TrainingOutput(self._of_lone_domains(batch, self._with_similarity(batch, answers)), own_losses)
 
     def _with_similarity(self, batch: TensorBatch, answers: dict[AnswerName, Tensor]) -> dict[AnswerName, Tensor]:
         """The answers, each with what the items of its own view say by themselves (`model.item_similarity`)."""
@@ -123,6 +127,16 @@ class SequentialModel(nn.Module, ABC):
             vectors, is_item = self.answer_size * self.item_vectors(view.tokens), view.tokens < self.catalogue.num_items
             found[name] = answer + self.similarity(vectors, is_item, view.positions, view.mask, slots, tasks)
         return found
+
+    def _of_lone_domains(self, batch: TensorBatch, answers: dict[AnswerName, Tensor]) -> dict[AnswerName, Tensor]:
+        """The answers, with the single one for the cross one, without gradient, of a domain that reads itself alone.
+
+        Its two views are the same, so that a second network would learn the same once more and disturb the first.
+        """
+        if not self._has_lone_domain or len(answers) == 1:
+            return answers
+        is_alone = self.is_alone[batch.domains][:, None]
+        return {**answers, "cross": torch.where(is_alone, answers["single"].detach(), answers["cross"])}
 
     def _refill_dropout(self, batch: TensorBatch) -> None:
         self.dropout.refill(batch.num_slots * max(self.config.dim, self.hidden_dim))
