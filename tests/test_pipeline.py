@@ -208,5 +208,9 @@ class TestReads:
             torch.testing.assert_close(base, same)
             assert not torch.allclose(base, other)
 
-    def test_by_default_all_domains_are_read(self, run):
-        assert run.directory.communities == ()
+    def test_all_are_read_if_that_is_asked_for_or_if_nothing_speaks_against_it(self, run, dataset, tmp_path):
+        settings = [*TINY, "model.reads=all"]
+        asked = syncrec.train(dataset, tmp_path / "run", settings=settings, show_progress=False)
+        assert asked.directory.communities == ()
+        assert run.directory.communities == (0, 0, 0)
+        assert asked.directory.named_communities == run.directory.named_communities == [list(DOMAINS)]

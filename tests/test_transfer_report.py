@@ -34,28 +34,53 @@ def test_no_run_is_refused():
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """The content of the report on five services of which it is known what they are worth to each other."""
+def services(tmp_path_factory):
+    """Five services of which it is known what they are worth to each other."""
     folder = tmp_path_factory.mktemp("simulated")
     simulate_log(folder / "log.csv", seed=0)
-    dataset = syncrec.prepare(folder / "log.csv", out=folder / "data", max_history=50)
-    run = syncrec.train(dataset, folder / "run", config=demo_config(is_simulated=True), show_progress=False)
+    return syncrec.prepare(folder / "log.csv", out=folder / "data", max_history=50)
+
+
+def report_on(services, name, *settings):
+    config, out = demo_config(is_simulated=True), services.path.parent / name
+    run = syncrec.train(services, out, config=config, settings=settings, show_progress=False)
     return report_content([run], ReportOptions(), ItemTitles(), lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def simulated(services):
+    """The content of the report on a run with the defaults."""
+    return report_on(services, "related")
+
+
+@pytest.fixture(scope="module")
+def mixed(services):
+    """That on a run in which every domain reads all others."""
+    return report_on(services, "all", "model.reads=all")
+
+
+def outcomes(content, candidate):
+    """The verdict on each domain of an answer against the single one."""
+    rows = next(verdict for verdict in content["verdicts"] if verdict["candidate"] == candidate)["domains"]
+    return {row["domain"]: row["verdict"] for row in rows}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 class TestKnownTransfer:
-    def test_the_fused_answer_gains_where_there_is_something_to_gain_and_loses_nowhere(self, simulated):
-        fused = simulated["verdicts"][0]
-        assert fused["candidate"] == "fused answer"
-        outcomes = {row["domain"]: row["verdict"] for row in fused["domains"]}
-        gaining = {domain for domain, sign in KNOWN_TRANSFER.items() if sign == "positive"}
-        assert outcomes == {domain: "gains" if domain in gaining else "neutral" for domain in KNOWN_TRANSFER}
+    def test_what_is_known_to_gain_gains_and_nobody_loses(self, simulated):
+        known = {d: "gains" if sign == "positive" else "neutral" for d, sign in KNOWN_TRANSFER.items()}
+        assert simulated["verdicts"][0]["candidate"] == "fused answer"
+        assert outcomes(simulated, "fused answer") == known
+        assert outcomes(simulated, "cross answer") == known
 
-    def test_the_plain_joint_answer_ruins_maps(self, simulated):
-        cross = next(verdict for verdict in simulated["verdicts"] if verdict["candidate"] == "cross answer")
-        assert {row["domain"]: row["verdict"] for row in cross["domains"]}["maps"] == "loses"
+    def test_where_everybody_reads_all_the_plain_joint_answer_ruins_maps_and_fusion_saves_it(self, mixed):
+        assert outcomes(mixed, "cross answer")["maps"] == "loses"
+        assert set(outcomes(mixed, "fused answer").values()) == {"gains", "neutral"}
+
+    def test_reading_apart_is_worth_more_than_either(self, simulated, mixed):
+        ours, theirs = (content["verdicts"][0]["macro"]["candidate"] for content in (simulated, mixed))
+        assert ours > 1.1 * theirs
 
     def test_the_matrix_names_the_three_that_share_a_story_and_nobody_else(self, simulated):
         cells = {(c["target"], c["source"]): c["verdict"] for c in simulated["transfer"]["answers"]["fused"]}

@@ -79,10 +79,10 @@ class ModelConfig(Section):
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout after embedding, attention, feed-forward and tower")
     score: Literal["dot", "cosine"] = Field("cosine", description="inner product (M7), or cosine over temperature")
     temperature: float = Field(0.1, gt=0, description="divides cosine scores; without effect on dot scores")
-    reads: Literal["all", "related"] = Field(
-        "all",
-        description="whose events a domain reads beside its own in the cross view: those of all domains, or not those "
-        "of domains that training events show to tell nothing of it; not in the paper",
+    reads: Literal["related", "all"] = Field(
+        "related",
+        description="whose events a domain reads beside its own in the cross view: not those of domains that training "
+        "events show to tell nothing of it (not in the paper), or those of all domains",
     )
     item_start: Literal["random", "co-occurrence"] = Field(
         "co-occurrence",

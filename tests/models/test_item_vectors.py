@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 import torch
 import torch.nn.functional as F
 from scipy import sparse
 
 from builders import DOMAIN_SIZES, small_model
 from syncrec.data.catalogue import Catalogue
-from syncrec.models.item_vectors import begin_from_co_occurrence, co_occurrence_vectors
+from syncrec.models import co_occurrence
+from syncrec.models.co_occurrence import co_occurrence_vectors
+from syncrec.models.item_vectors import begin_from_co_occurrence
 
 GROUPS, ITEMS, USERS = 3, 12, 90
 
@@ -49,6 +52,29 @@ class TestVectors:
         vectors = co_occurrence_vectors(users_of_groups()[:4, :3], dim)
         assert vectors.shape == (3, dim)
         assert np.isfinite(vectors).all()
+
+    @pytest.mark.parametrize("items_of", [users_of_groups(), users_of_groups().T.tocsr()[:, :40]], ids=["tall", "wide"])
+    def test_a_large_matrix_gets_those_of_a_small_one_also_where_the_iteration_gives_up(self, monkeypatch, items_of):
+        whole = co_occurrence_vectors(items_of, GROUPS)
+        monkeypatch.setattr(co_occurrence, "_MOST_WHOLE", 0)
+        found, usual = [co_occurrence_vectors(items_of, GROUPS)], scipy.sparse.linalg.svds
+
+        def gives_up(*arguments, solver="arpack", **options):
+            if solver == "arpack":
+                raise scipy.sparse.linalg.ArpackError(3)
+            return usual(*arguments, solver=solver, **options)
+
+        monkeypatch.setattr(scipy.sparse.linalg, "svds", gives_up)
+        found.append(co_occurrence_vectors(items_of, GROUPS))
+        for vectors in found:
+            np.testing.assert_allclose(vectors @ vectors.T, whole @ whole.T, atol=1e-4)
+
+    def test_users_who_share_nothing_with_anybody_do_not_stop_it(self):
+        alone = sparse.block_diag([np.ones((1, 3))] * 300 + [users_of_groups()], format="csr")
+        vectors = co_occurrence_vectors(alone, 64)
+        assert np.isfinite(vectors).all()
+        together = vectors[:3] @ vectors[:3].T  # items of one of them, if it has a direction at all
+        assert np.allclose(together, together[0, 0], atol=1e-4)
 
     def test_without_any_event_there_is_no_direction(self):
         assert not co_occurrence_vectors(sparse.csr_array((5, 4)), 3).any()

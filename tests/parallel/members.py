@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from builders import small_config
-from syncrec import pipeline
+from syncrec import fitting, pipeline
 from syncrec.checkpoint import load_checkpoint
 from syncrec.data.dataset import Dataset
 from syncrec.fitting import TrainingSession
@@ -55,13 +55,13 @@ def run(pipe, rank, size, port, function, arguments):
         pipe.send(error)
 
 
-def steps(dataset_path, out, sections, *, is_averaged=True, is_sharded=False, num_users=None):
+def steps(dataset_path, out, sections, *, is_averaged=True, is_sharded=False, num_users=None, communities=()):
     """Train for some steps; gives the value of each, the weights of domains after each, and the last weights."""
     if not is_averaged:
         loop.Trainer._make_learner = lambda self: loop.Learner(self.model, self.objective)
     training = {"batch_size": 10, "epochs": 4, "threads": 1, "precision": "float32", **sections.get("training", {})}
     config = small_config(**{**sections, "training": training})
-    session = TrainingSession(Dataset(dataset_path), config, Path(out))
+    session = TrainingSession(Dataset(dataset_path), config, Path(out), communities=communities)
     if is_sharded:
         whole, sections = session, {**sections, "model": {**sections["model"], "sharded_items": True}}
         session = TrainingSession(Dataset(dataset_path), small_config(**{**sections, "training": training}), Path(out))
@@ -87,6 +87,12 @@ def take_over(whole, sharded):
     """Give a model with a shared out item table the weights of one with a whole table."""
     weights, table = whole.state_dict(), sharded.embedding.items
     sharded.load_state_dict({**weights, ITEMS: weights[ITEMS][table.start : table.stop]})
+
+
+def found_communities(dataset_path):
+    """Which domains read each other, as the main process alone measures it."""
+    fitting.communities_of = lambda _: (0, 1, 0) if processes().is_main else None
+    return fitting.find_communities(Dataset(dataset_path), small_config())
 
 
 def users_seen(dataset_path, out):

@@ -61,6 +61,12 @@ def test_four_processes_are_one(trained):
     assert_same(found[0], trained(1, EVERY_PART)[0])
 
 
+def test_communities_that_do_not_read_each_other_change_nothing_of_that(trained):
+    found = trained(2, EVERY_PART, communities=(0, 1, 0))
+    assert_all_processes_agree(found)
+    assert_same(found[0], trained(1, EVERY_PART, communities=(0, 1, 0))[0])
+
+
 def test_without_averaging_processes_part(trained):
     found = trained(2, EVERY_PART, is_averaged=False)
     with pytest.raises(AssertionError):
@@ -95,3 +101,7 @@ def test_every_history_is_read_by_one_process(in_processes, shared_dataset_path,
 def test_validation_is_shared_out_and_put_together(in_processes, shared_dataset_path, tmp_path):
     (alone,) = in_processes(members.validation, 1, shared_dataset_path, tmp_path / "1")
     assert in_processes(members.validation, 3, shared_dataset_path, tmp_path / "3") == [alone] * 3
+
+
+def test_communities_are_found_once_and_known_to_all(in_processes, shared_dataset_path):
+    assert in_processes(members.found_communities, 2, shared_dataset_path) == [(0, 1, 0)] * 2

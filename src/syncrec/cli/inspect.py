@@ -36,7 +36,8 @@ def inspect(
 
 
 def _show(found: "Inspection") -> None:
-    from syncrec.reports.inspection import check_table, fact_lines, fact_tables, passed_line
+    from syncrec.reports.inspection import affinity_table, check_table, fact_lines, fact_tables, passed_line
+    from syncrec.reports.summary import community_line
 
     screen = console()
     screen.print(f"dataset: {found.path}", markup=False, highlight=False)
@@ -46,6 +47,9 @@ def _show(found: "Inspection") -> None:
         screen.print(*fact_lines(found.facts), "", sep="\n", markup=False, highlight=False)
         for table in fact_tables(found.facts):
             screen.print(table.to_rich(), "")
+    if found.affinity is not None and len(found.affinity["domains"]) > 1:
+        screen.print(affinity_table(found.affinity).to_rich())
+        screen.print(community_line(found.affinity["communities"]), "", markup=False, highlight=False)
     parts = {
         "checks of the dataset": found.checks,
         **{f"checks of the run {path}": c for path, c in found.runs.items()},

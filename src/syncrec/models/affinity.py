@@ -9,6 +9,7 @@ find item vectors, as the probability that the item the user had comes before an
 and McNeil 1982): .5 if they tell nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec.data.dataset import Dataset
-from syncrec.models.item_vectors import co_occurrence_vectors
+from syncrec.models.co_occurrence import co_occurrence_vectors
 from syncrec.models.neighbours import user_items
 from syncrec.rng import numpy_generator
 from syncrec.stats import fixed_half_width
@@ -54,6 +55,17 @@ class DomainAffinity:
         num_domains = len(self.estimate)
         confidence = 1 - 2 * _LEVEL / max(1, num_domains * (num_domains - 1))
         return self.estimate + fixed_half_width(self.error, confidence)
+
+    def content(self, domains: Sequence[str]) -> dict[str, Any]:
+        """As plain values for JSON, with the names of the domains; null where it cannot be measured."""
+        found = {"estimate": self.estimate, "upper": self.upper}
+        values = {
+            name: [[None if np.isnan(x) else round(float(x), 4) for x in row] for row in matrix]
+            for name, matrix in found.items()
+        }
+        numbers = communities_of(self)
+        groups = [[d for d, own in zip(domains, numbers, strict=True) if own == n] for n in sorted(set(numbers))]
+        return {"domains": list(domains), **values, "num_pairs": self.num_pairs.tolist(), "communities": groups}
 
     def are_unrelated(self) -> npt.NDArray[np.bool_]:
         """Domains shown to tell nothing of each other in either direction: bool [D, D], symmetric.

@@ -1,11 +1,7 @@
 """Item vectors to begin training from: near each other are items that the same users had.
 
-A truncated SVD of the matrix of users and items, as in PureSVD (Cremonesi, Koren, Turrin, RecSys 2010), here of the
-one that is normalised on both sides, so that active users and popular items count no more than others. Only the first
-values of the item table come from it; training moves them as it moves random ones.
+Only the first values of the item table come from co-occurrence; training moves them as it moves random ones.
 """
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +9,11 @@ import torch
 from torch import Tensor
 
 from syncrec.data.dataset import Dataset
+from syncrec.models.co_occurrence import co_occurrence_vectors
 from syncrec.models.neighbours import user_items
 from syncrec.rng import numpy_generator
 
-__all__ = ["begin_from_co_occurrence", "co_occurrence_vectors"]
-
-Floats = npt.NDArray[np.float32]
-Matrix = Any  # scipy's sparse arrays have no types, and scipy is loaded when it is used
-
-_NO_DIRECTION = 1e-6  # shorter ones are rounding errors
+__all__ = ["begin_from_co_occurrence"]
 
 
 @torch.no_grad()
@@ -51,29 +43,3 @@ def begin_from_co_occurrence(
         found = torch.as_tensor(items, device=table.device)
         size = table[found].square().sum(1).mean().sqrt()
         table[found[is_found]] = size * directions[is_found]
-
-
-def co_occurrence_vectors(items_of: Matrix, dim: int) -> Floats:
-    """Directions of items, float32 [I, dim], of length 1; 0 for an item that no user had.
-
-    With fewer than `dim` independent users or items they lie in fewer dimensions, and the last columns are 0.
-
-    Args:
-        items_of: which items each user had, sparse [U, I].
-        dim: of the vectors, at least 1.
-    """
-    from scipy.sparse import diags_array
-    from scipy.sparse.linalg import svds
-
-    num_items = items_of.shape[1]
-    rank = min(dim, min(items_of.shape) - 1)
-    if rank < 1 or not items_of.nnz:
-        return np.zeros((num_items, dim), dtype=np.float32)
-    scales = [np.maximum(items_of.sum(axis), 1.0) ** -0.5 for axis in (1, 0)]
-    normalised = diags_array(scales[0]) @ items_of @ diags_array(scales[1])
-    start = numpy_generator(0, "item-vectors").standard_normal(min(items_of.shape))
-    _, values, right = svds(normalised.astype(np.float32), k=rank, v0=start.astype(np.float32))
-    vectors = np.zeros((num_items, dim), dtype=np.float32)
-    vectors[:, :rank] = (right.T * np.sqrt(np.maximum(values, 0)))[:, ::-1]
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > _NO_DIRECTION)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -12,7 +13,7 @@ from syncrec.data.checks.rule import Check
 from syncrec.data.facts import DatasetFacts, DomainFacts
 from syncrec.reports.tables import Table, TableRow
 
-__all__ = ["check_table", "fact_lines", "fact_tables", "passed_line", "share"]
+__all__ = ["affinity_table", "check_table", "fact_lines", "fact_tables", "passed_line", "share"]
 
 _STYLES = {"error": "red", "warning": "yellow", "info": "cyan"}
 _QUANTILES = {"min": "min", "q05": "5 %", "q25": "25 %", "q50": "median", "q75": "75 %", "q95": "95 %", "max": "max"}
@@ -101,6 +102,16 @@ def _shared_users(facts: DatasetFacts) -> Table:
     )
     columns = ("domain", "other domain", "users of both", "of the domain's", "of the other's")
     return Table("users that two domains share", columns, (rows,))
+
+
+def affinity_table(affinity: Mapping[str, Any]) -> Table:
+    """What the events of a domain (row) tell of the items of another (column): an AUC, .5 if nothing."""
+    rows = (
+        (name, *("-" if value is None else f"{value:.2f}" for value in values))
+        for name, values in zip(affinity["domains"], affinity["estimate"], strict=True)
+    )
+    title = "affinity of a domain's events (row) to the items of another: AUC, .50 if they tell nothing"
+    return Table(title, ("domain", *affinity["domains"]), (tuple(rows),))
 
 
 def check_table(title: str, checks: Sequence[Check]) -> RichTable:
