@@ -1,12 +1,12 @@
 """Training in one and in two processes on this machine: steps a second, and what processes tell each other in a step.
 
-    python benchmarks/processes.py                   # into benchmarks/results/processes.md; about three minutes
+    python benchmarks/processes.py                   # into benchmarks/results/processes.md; about ten minutes
 
-The same global batches, one thread a process, float32; wall-clock seconds of the steps, after three to warm up.
-`ceiling` is what the machine has to give: how much more two trainings of one process get done side by side, which have
-nothing to tell each other (2 on two cores that share nothing). `cpu_ratio` is the CPU time of all processes over that
-of one. `gradient_mib` is what a process puts into the sum of gradients, `other_kib` into all
-other sums and gathers (means, gaps, the single answers for mutual information).
+The same global batches, of 128 users where nothing is said, one thread a process, float32; wall-clock seconds of the
+steps, after three to warm up. `ceiling` is what the machine has to give: how much more two trainings of one process get
+done side by side, which have nothing to tell each other (2 on two cores that share nothing). `cpu_ratio` is the CPU
+time of all processes over that of one. `gradient_mib` is what a process puts into the sum of gradients, `other_kib`
+into all other sums and gathers (means, gaps, the single answers for mutual information).
 """
 
 import argparse
@@ -41,6 +41,16 @@ SHAPES: dict[str, tuple[int, list[int], dict[str, dict[str, Any]]]] = {
         [250_000] * 2,
         {"model": {"dim": 64, "num_experts": 2, "num_cross_experts": 1}},
     ),
+    "dim 64, K = 2, 2 x 10,000 items, batches of 512": (
+        8000,
+        [10_000] * 2,
+        {"model": {"dim": 64, "num_experts": 2, "num_cross_experts": 1}, "training": {"batch_size": 512}},
+    ),
+    "dim 128, K = 4, 2 x 10,000 items, batches of 512": (
+        8000,
+        [10_000] * 2,
+        {"model": {"dim": 128, "num_experts": 4, "num_cross_experts": 2}, "training": {"batch_size": 512}},
+    ),
 }
 
 
@@ -55,13 +65,17 @@ def member(shape: str, data: Path) -> None:
     from syncrec.parallel import process_group, sum_over_processes
 
     _, _, sections = SHAPES[shape]
-    common = {
-        "loss": {"kind": "sampled", "num_negatives": 1024},
-        "training": {"batch_size": 128, "threads": 1, "device": "cpu", "precision": "float32"},
+    training = {
+        "batch_size": 128,
+        "threads": 1,
+        "device": "cpu",
+        "precision": "float32",
+        **sections.get("training", {}),
     }
+    extra = {"loss": {"kind": "sampled", "num_negatives": 1024}, **sections, "training": training}
     told = {"bytes": 0}
     with process_group() as group:
-        session = TrainingSession(Dataset(data, check_content=False), load_config(extra={**common, **sections}), data)
+        session = TrainingSession(Dataset(data, check_content=False), load_config(extra=extra), data)
         fit = session.fit
         fit.model.train()
         batches = [batch for batch, _ in zip(fit._batches(0, 0), range(NUM_STEPS), strict=False)]

@@ -86,9 +86,10 @@ class JointObjective(nn.Module):
         own_losses = {name: part * loss for name, loss in own_losses.items()}  # a mean over users: weighed by targets
         for loss in own_losses.values():
             total = total + self.config.auxiliary_weight * loss
-        own = {name: sum_over_processes(loss) for name, loss in own_losses.items()}
-        value, information = sum_over_processes(total), sum_over_processes(information)
-        return LossReport(total, value, means, counts, information, gap, weights, own)
+        value, information, *own = sum_over_processes(torch.stack([total, information, *own_losses.values()])).unbind()
+        return LossReport(
+            total, value, means, counts, information, gap, weights, dict(zip(own_losses, own, strict=True))
+        )
 
     def _encode(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         if self.config.auxiliary_weight > 0:
