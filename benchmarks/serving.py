@@ -5,9 +5,10 @@
 
 Three domains of 50,000 items, dim 64, histories of 50 events, weights as they are drawn. Requests come at fixed times,
 whether earlier ones are answered or not, and a latency counts from the time at which the request was due: a service
-that falls behind shows. Generator and service share the machine; the load of everything else is in the table, as the
-mean number of processes that wanted a core when the measurement began. Memory is that of all processes of the service,
-pages that several share counted once (PSS); start is the time from the command to the first good answer of /readyz.
+that falls behind shows. Answers a second are counted from the first request's time to the last answer. Generator and
+service share the machine; the load of everything else is in the table, as the mean number of processes that wanted a
+core when the measurement began. Memory is that of all processes of the service, pages that several share counted once
+(PSS); start is the time from the command to the first good answer of /readyz.
 """
 
 import argparse
@@ -103,11 +104,14 @@ class Load:
     port: int
     latencies: list[float] = field(default_factory=list)
     failures: int = 0
+    begun: float = 0.0  # when the first request was due
+    ended: float = 0.0  # when the last answer was there
     _free: "asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]" = field(default_factory=asyncio.Queue)
 
     async def open(self) -> None:
         for _ in range(CONNECTIONS):
             self._free.put_nowait(await asyncio.open_connection("127.0.0.1", self.port))
+        self.begun = time.perf_counter()
 
     async def send(self, path: str, body: bytes, due: float) -> None:
         connection = await self._free.get()
@@ -120,7 +124,8 @@ class Load:
         length = int(answer.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
         await reader.readexactly(length)
         self._free.put_nowait(connection)
-        self.latencies.append(time.perf_counter() - due)
+        self.ended = time.perf_counter()
+        self.latencies.append(self.ended - due)
         self.failures += not answer.startswith(b"HTTP/1.1 200")
 
 
@@ -133,9 +138,8 @@ async def at_rate(port: int, rate: float, seconds: float) -> Load:
     """Questions at even distances in time."""
     load, rng, tasks = Load(port), np.random.default_rng(0), []
     await load.open()
-    begun = time.perf_counter()
     for number in range(int(rate * seconds)):
-        due = begun + number / rate
+        due = load.begun + number / rate
         if (wait := due - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
         tasks.append(asyncio.create_task(load.send("/v1/recommendations", question(rng), due)))
@@ -147,7 +151,7 @@ async def as_fast_as_possible(port: int, path: str, bodies: Any, seconds: float,
     """`clients` that send again as soon as they are answered."""
     load = Load(port)
     await load.open()
-    end = time.perf_counter() + seconds
+    end = load.begun + seconds
 
     async def client() -> None:
         while time.perf_counter() < end:
@@ -158,9 +162,9 @@ async def as_fast_as_possible(port: int, path: str, bodies: Any, seconds: float,
 
 
 def row(name: str, server: Server, measure: Any) -> dict[str, Any]:
-    load_before, cpu, begun = os.getloadavg()[0], server.cpu_seconds(), time.perf_counter()
+    load_before, cpu = os.getloadavg()[0], server.cpu_seconds()
     load = asyncio.run(measure)
-    wall, ms = time.perf_counter() - begun, 1000 * np.asarray(load.latencies)
+    wall, ms = load.ended - load.begun, 1000 * np.asarray(load.latencies)
     p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
     return {
         "name": name,

@@ -1,6 +1,7 @@
 """Start a command in several processes on this machine, by torchrun's own launcher."""
 
 import logging
+import os
 from collections.abc import Sequence
 
 __all__ = ["launch"]
@@ -15,6 +16,7 @@ def launch(count: int, module: str, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import get_args_parser, run
 
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no advice from torch to whoever reads the processes' output
     logging.disable(logging.ERROR)  # the launcher: what happened is told in one line by who knows
     options = ["--standalone", "--nproc-per-node", str(count), "-m", module, *arguments]
     try:
