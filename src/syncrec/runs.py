@@ -24,7 +24,7 @@ import torch
 from syncrec import artifacts
 from syncrec.checkpoint import load_checkpoint, load_module
 from syncrec.config import Config, dump_toml, load_config
-from syncrec.data.catalogue import Catalogue
+from syncrec.data.catalogue import Catalogue, named_communities
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, CheckpointError
 from syncrec.models.interface import SequentialModel
@@ -149,8 +149,7 @@ class RunDirectory:
     @property
     def named_communities(self) -> list[list[str]]:
         """Which domains read each other, by name: at least one group."""
-        numbered = list(zip(self.catalogue.community_of.tolist(), self.info["domains"], strict=True))
-        return [[name for number, name in numbered if number == own] for own in sorted({n for n, _ in numbered})]
+        return named_communities(self.catalogue.community_of.tolist(), self.info["domains"])
 
     def is_finished(self) -> bool:
         """Whether training has come to its end, the second fit (`training.refit`) included."""

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec.data.dataset import Dataset
+from syncrec.data.ranges import event_ranges
 
-__all__ = ["NUM_PERIODS", "Catalogue"]
+__all__ = ["NUM_PERIODS", "Catalogue", "named_communities"]
 
 NUM_PERIODS = 32
 _MOST_TIMES = 1_000_000
@@ -62,11 +63,15 @@ class Catalogue:
         return self.num_items + self.num_domains + 1
 
 
+def named_communities(numbers: Sequence[int], domains: Sequence[str]) -> list[list[str]]:
+    """The names of the domains of each community, in the order of their numbers."""
+    pairs = list(zip(numbers, domains, strict=True))
+    return [[name for number, name in pairs if number == own] for own in sorted(set(numbers))]
+
+
 def _period_edges(dataset: Dataset) -> tuple[int, ...]:
     """Quantiles of the times of training events; of a million of them at most, evenly chosen."""
-    starts = np.asarray(dataset.user_offsets)[:-1]
-    lengths = np.asarray(dataset.train_end) - starts
-    events = np.arange(lengths.sum()) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+    _, events = event_ranges(np.asarray(dataset.user_offsets)[:-1], np.asarray(dataset.train_end))
     if not len(events):
         return ()
     times = np.asarray(dataset.timestamps)[events[:: 1 + len(events) // _MOST_TIMES]]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from syncrec.data.catalogue import named_communities
 from syncrec.data.dataset import Dataset
 from syncrec.models.co_occurrence import co_occurrence_vectors
 from syncrec.models.neighbours import user_items
@@ -63,8 +64,7 @@ class DomainAffinity:
             name: [[None if np.isnan(x) else round(float(x), 4) for x in row] for row in matrix]
             for name, matrix in found.items()
         }
-        numbers = communities_of(self)
-        groups = [[d for d, own in zip(domains, numbers, strict=True) if own == n] for n in sorted(set(numbers))]
+        groups = named_communities(communities_of(self), domains)
         return {"domains": list(domains), **values, "num_pairs": self.num_pairs.tolist(), "communities": groups}
 
     def are_unrelated(self) -> npt.NDArray[np.bool_]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.data.packing import ViewName
+from syncrec.data.ranges import event_ranges
 
 __all__ = ["DECAY", "NUM_NEIGHBOURS", "ItemNeighbours", "NeighbourScorer", "user_items"]
 
@@ -89,7 +90,7 @@ class NeighbourScorer:
         from scipy import sparse
 
         starts = self._queries.history_starts[numbers]
-        rows, events = _ranges(starts, self._queries.target_events[numbers])
+        rows, events = event_ranges(starts, self._queries.target_events[numbers])
         items = np.asarray(self._dataset.items[events])
         if self._view == "single":
             is_own = self._dataset.domain_of(items) == self._queries.domains[numbers][rows]
@@ -98,13 +99,6 @@ class NeighbourScorer:
         weights = DECAY ** (stops[rows] - 1 - np.arange(len(rows)))
         shape = (len(numbers), self._dataset.num_items)
         return sparse.csr_array((weights.astype(np.float32), (rows, items)), shape=shape)
-
-
-def _ranges(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
-    """Every number of the ranges `starts[n]:stops[n]`, one range after another: (n, number)."""
-    lengths = stops - starts
-    rows = np.repeat(np.arange(len(starts)), lengths)
-    return rows, np.arange(len(rows)) + (starts - np.cumsum(lengths) + lengths)[rows]
 
 
 def user_items(dataset: Dataset, ends: Ints, chosen: Ints | None = None) -> Matrix:
@@ -116,7 +110,7 @@ def user_items(dataset: Dataset, ends: Ints, chosen: Ints | None = None) -> Matr
 
     whose = slice(None) if chosen is None else chosen
     starts = np.asarray(dataset.user_offsets[:-1])[whose]
-    users, events = _ranges(starts, ends[whose])
+    users, events = event_ranges(starts, ends[whose])
     shape = (len(starts), dataset.num_items)
     items_of = sparse.csr_array((np.ones(len(users)), (users, dataset.items[events])), shape=shape)
     items_of.data[:] = 1.0
