@@ -7,14 +7,18 @@ Three domains of 50,000 items, dim 64, histories of 50 events, weights as they a
 whether earlier ones are answered or not, and a latency counts from the time at which the request was due: a service
 that falls behind shows. Answers a second are counted from the first request's time to the last answer. Generator and
 service share the machine; the load of everything else is in the table, as the mean number of processes that wanted a
-core when the measurement began. Memory is that of all processes of the service, pages that several share counted once
-(PSS); start is the time from the command to the first good answer of /readyz.
+core when the measurement began. Where Debian's `wrk` is installed (`apt-get install wrk`), it asks as well: it is
+written in C and leaves the service more of the machine. Memory is that of all processes of the service, pages that
+several share counted once (PSS); start is the time from the command to the first good answer of /readyz.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -178,6 +182,46 @@ def row(name: str, server: Server, measure: Any) -> dict[str, Any]:
     }
 
 
+WRK_SCRIPT = """
+math.randomseed(7)
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+request = function()
+  local user, domain = math.random(0, %d), math.random(0, 2)
+  return wrk.format(nil, nil, nil, string.format('{"user": "u%%09d", "domain": "d%%02d", "k": 20}', user, domain))
+end
+"""
+
+
+def wrk_row(name: str, server: Server, folder: Path, seconds: float) -> dict[str, Any]:
+    """32 clients of `wrk` that send again as soon as they are answered."""
+    script = folder / "questions.lua"
+    script.write_text(WRK_SCRIPT % (NUM_USERS - 1))
+    load_before, cpu = os.getloadavg()[0], server.cpu_seconds()
+    options = ["-t1", "-c32", f"-d{seconds:.0f}s", "--latency", "-s", str(script)]
+    command = ["wrk", *options, f"http://127.0.0.1:{server.port}/v1/recommendations"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    times = dict(re.findall(r"^ +(50|99)% +([0-9.]+ms|[0-9.]+s|[0-9.]+us)$", said, re.M))
+    count = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    return {
+        "name": name,
+        "answers_per_second": round(float(re.search(r"Requests/sec: +([0-9.]+)", said)[1]), 1),  # type: ignore[index]
+        "p50_ms": milliseconds(times["50"]),
+        "p99_ms": milliseconds(times["99"]),
+        "p99.9_ms": "",
+        "failed": int(failed[1]) if failed else 0,
+        "cpu_ms_per_answer": round(1000 * (server.cpu_seconds() - cpu) / count, 2),
+        "load_before": round(load_before, 1),
+    }
+
+
+def milliseconds(text: str) -> float:
+    """A time as `wrk` writes it."""
+    number, unit = re.fullmatch(r"([0-9.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
+    return round(float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit], 1)
+
+
 def events(size: int) -> Any:
     number = 0
     while True:
@@ -207,6 +251,8 @@ def measure_workers(
         rows = [row(f"{name}, {rate} a second", server, at_rate(port, rate, seconds)) for rate in RATES]
         ask = as_fast_as_possible(port, "/v1/recommendations", questions(), seconds, 32)
         rows.append(row(f"{name}, 32 clients without a pause", server, ask))
+        if shutil.which("wrk"):
+            rows.append(wrk_row(f"{name}, 32 clients of wrk", server, run.parent, seconds))
         for size in (1, 100):
             send = as_fast_as_possible(port, "/v1/events", events(size), seconds / 2, 16)
             rows.append(row(f"{name}, 16 clients that send {size} event{'s' if size > 1 else ''}", server, send))
@@ -230,6 +276,7 @@ def main() -> None:
     rows, needs = [], []
     with tempfile.TemporaryDirectory() as name:
         run = make_run(Path(name))
+        gc.freeze()  # a generator that looks for garbage sends nothing for a tenth of a second
         for workers in options.workers:
             store = options.store or f"sqlite:///{name}/events-{workers}.db"
             found, needed = measure_workers(run, store, workers, options.seconds, free_port())

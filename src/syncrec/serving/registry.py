@@ -4,6 +4,7 @@ Several worker processes share a folder with the file `runs.json`: the worker th
 new one, switches, and writes there where it is; the others see the file change and do the same.
 """
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class ModelRegistry:
         """
         live = self._load(name, path)
         live.probe()
+        gc.freeze()  # what stays is not searched for garbage: that would stop every answer for a fifth of a second
         return live
 
     def get(self, name: str) -> LiveModel:

@@ -1,6 +1,8 @@
 """Another run is served without a stop; one that is broken never is."""
 
+import gc
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -38,6 +40,21 @@ def test_another_run_takes_over(admin, place):
     assert version(admin) == answer.json()["model_version"] != before
     own = admin.post("/v1/recommendations", json={**ASK, "run": "other"}).json()
     assert own["items"] == admin.post("/v1/recommendations", json=ASK).json()["items"]
+
+
+def test_what_is_served_is_not_searched_for_garbage_and_goes_when_it_is_replaced(options, place):
+    registry = open_registry(options)
+    assert gc.get_freeze_count() > 0
+    live = registry.get("run")
+    parts = [weakref.ref(part) for part in (live, live.dataset, live.index)]
+    del live
+    gc.disable()  # frozen objects that hold each other would never go
+    try:
+        registry.switch(registry.opened("run", place / "other"))
+        assert [part() for part in parts] == [None] * 3
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def broken_runs(place, folder):
