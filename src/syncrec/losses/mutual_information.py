@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from syncrec.nn.domains import info_nce, one_of_each
 from syncrec.nn.grouped import grouped_matmul
-from syncrec.parallel import gather_rows, sum_over_processes
+from syncrec.parallel import PendingRows, processes
 
 __all__ = ["MutualInformation", "choose_anchors"]
 
@@ -33,14 +33,22 @@ class MutualInformation(nn.Module):
         super().__init__()
         self.discriminator = nn.Parameter(torch.eye(dim).repeat(num_domains, 1, 1) / dim)
 
-    def forward(self, cross: Tensor, single: Tensor, domains: Tensor) -> Tensor:
+    def forward(self, cross: Tensor, singles: PendingRows, counts: Tensor) -> Tensor:
         """Sum over domains of the mean InfoNCE loss, in nats; this process's share of it, if there are several.
 
+        Anchors, one a user and domain, are sorted by domain in every process.
+
         Args:
-            cross, single: float [S, dim], y_cross and y_d of the anchors: one a user and domain, sorted by domain.
-            domains: int64 [S].
+            cross: float [S, dim], y_cross of this process's anchors.
+            singles: y_d of the anchors of every process.
+            counts: int64 [P, D], anchors of every process in each domain.
         """
-        counts = torch.bincount(domains, minlength=len(self.discriminator))
-        (columns, column_domains), first = gather_rows(single.float(), domains)
-        scores = grouped_matmul(cross, self.discriminator, counts).float() @ columns.T
-        return info_nce(scores, domains, sum_over_processes(counts), column_domains, first)
+        own = counts[processes().rank]
+        domains, column_domains = _domains(own), torch.cat([_domains(row) for row in counts])
+        scores = grouped_matmul(cross, self.discriminator, own).float() @ singles.rows().T
+        return info_nce(scores, domains, counts.sum(0), column_domains, singles.first)
+
+
+def _domains(counts: Tensor) -> Tensor:
+    """The domain of each row, where domain d has `counts[d]` rows."""
+    return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)

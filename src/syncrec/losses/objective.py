@@ -1,6 +1,7 @@
 """The whole training objective (M12), for any model of the interface."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel, TrainingOutput
 from syncrec.models.registry import build_model, find_model
 from syncrec.nn.domains import domain_means
-from syncrec.parallel import sharded_tables, sum_over_processes
+from syncrec.parallel import PendingRows, PendingSum, processes, sharded_tables, sum_over_processes
 
 __all__ = ["JointObjective", "LossReport", "make_learner"]
 
@@ -29,18 +30,55 @@ class LossReport:
     Where several processes share a batch, `total` is what this one adds, so that the gradient of the batch is the sum
     of theirs; all else is of the whole batch and the same in each.
 
-    `domain_losses` holds the mean next-item loss of each domain [D], a tensor an answer; `own_losses` those that the
-    model adds, by name, before their weight; nats.
+    `domain_losses` holds the mean next-item loss of each domain [D], a tensor an answer; nats.
     """
 
     total: Tensor
-    value: Tensor  # of the total, scalar
     domain_losses: dict[AnswerName, Tensor]
     domain_counts: Tensor  # targets of each domain [D]
-    mutual_information: Tensor
     transfer_gap: Tensor  # phi(d) [D]; of a model weighed by contributions: what the others contribute
     weights: Tensor  # D gamma_d [D]
-    own_losses: dict[str, Tensor] = field(default_factory=dict)
+    sums: PendingSum  # of the total, of mutual information and of the model's own losses, [2 + n]
+    own_names: tuple[str, ...] = ()
+
+    @property
+    def value(self) -> Tensor:
+        """Of the total, scalar."""
+        return self.sums.result()[0]
+
+    @property
+    def mutual_information(self) -> Tensor:
+        """L_SC-MIM before its weight, scalar, nats."""
+        return self.sums.result()[1]
+
+    @property
+    def own_losses(self) -> dict[str, Tensor]:
+        """What the model adds, by name, before its weight, nats."""
+        return dict(zip(self.own_names, self.sums.result()[2:].unbind(), strict=True))
+
+
+class _Anchors:
+    """Who stands for each user and domain in mutual information, and how many targets and anchors every process has.
+
+    The processes tell each other while they encode.
+    """
+
+    def __init__(self, chosen: Tensor, batch: TensorBatch) -> None:
+        """`chosen` are numbers of targets, int64 [S], ascending, so sorted by domain."""
+        self.chosen = chosen
+        anchors = torch.bincount(batch.domains[chosen], minlength=len(batch.domain_counts))
+        own = torch.stack([batch.domain_counts, anchors])
+        self._table = PendingRows(own[None], [1] * processes().size)
+
+    @cached_property
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """Targets and anchors of every process in each domain, int64 [P, D] each."""
+        targets, anchors = self._table.detached().unbind(1)
+        return targets, anchors
+
+    def start_gathering(self, single: Tensor) -> PendingRows:
+        """y_d of everybody's anchors, from those of this process's targets."""
+        return PendingRows(single[self.chosen].float(), self.counts[1].sum(1).tolist())
 
 
 class JointObjective(nn.Module):
@@ -62,34 +100,44 @@ class JointObjective(nn.Module):
     def forward(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> LossReport:
         """The losses of what `model` is asked of `batch`; in training mode gaps, or contributions, move a step (M9)."""
         batch = model.training_questions(batch, generator)
-        encoded, own_losses = self._encode(model, batch, generator)
         names = model.answer_names
+        anchors = self._anchors(model, batch, generator)
+        encoded, own_losses = self._encode(model, batch, generator)
+        singles = anchors.start_gathering(encoded["single"]) if len(names) > 1 else None
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
         targets = Targets(batch.targets, batch.domains, batch.domain_counts, batch.rows)
         losses = self.next_item(queries, model.item_vectors, targets, generator)
-        counts = sum_over_processes(batch.domain_counts)
+        counts = anchors.counts[0].sum(0)
         shares = domain_means(losses, batch.domains, counts)  # of the means, from the targets of this process
         means = dict(zip(names, sum_over_processes(shares).unbind(1), strict=True))
         share = dict(zip(names, shares.unbind(1), strict=True))
-        if len(names) > 1:
+        information = shares.new_zeros(())
+        if singles is not None:
             gap = means["single"] - means["cross"]  # (M8)
             if self.training and self.correction.config.gap == "training":
                 self.correction.update(gap, counts > 0)
             weights = self.correction.weights()
-            information = self._information(model, encoded, batch, generator)
             total = (weights * share["cross"]).sum() + self.config.single_weight * share["single"].sum()
-            total = total + self.config.mutual_information_weight * information
+            if self.config.mutual_information_weight > 0:
+                cross = encoded["cross"][anchors.chosen]
+                information = self.mutual_information(cross, singles, anchors.counts[1])
+                total = total + self.config.mutual_information_weight * information
         else:
             gap, weights = self._weigh_one_answer(model, batch, generator)
-            information, total = torch.zeros_like(gap[0]), (weights * share[names[0]]).sum()
+            total = (weights * share[names[0]]).sum()
         part = len(batch) / counts.sum()
         own_losses = {name: part * loss for name, loss in own_losses.items()}  # a mean over users: weighed by targets
         for loss in own_losses.values():
             total = total + self.config.auxiliary_weight * loss
-        value, information, *own = sum_over_processes(torch.stack([total, information, *own_losses.values()])).unbind()
-        return LossReport(
-            total, value, means, counts, information, gap, weights, dict(zip(own_losses, own, strict=True))
-        )
+        sums = PendingSum(torch.stack([total, information, *own_losses.values()]))
+        return LossReport(total, means, counts, gap, weights, sums, tuple(own_losses))
+
+    def _anchors(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> _Anchors:
+        """None where there is no mutual information."""
+        if len(model.answer_names) == 1 or self.config.mutual_information_weight == 0:
+            return _Anchors(batch.targets[:0], batch)
+        chosen = choose_anchors(batch.users, batch.domains, batch.rows.uniform(generator))
+        return _Anchors(chosen[~model.is_alone[batch.domains[chosen]]], batch)  # their two answers are one
 
     def _encode(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         if self.config.auxiliary_weight > 0:
@@ -108,22 +156,6 @@ class JointObjective(nn.Module):
             added = marginal_contributions(model, self.next_item, batch, drawn, generator)
             self.contributions.update(added, batch.domains[drawn.targets], drawn.sources)
         return self.contributions.gaps(), self.contributions.weights()
-
-    def _information(
-        self,
-        model: SequentialModel,
-        encoded: dict[AnswerName, Tensor],
-        batch: TensorBatch,
-        generator: torch.Generator,
-    ) -> Tensor:
-        if self.config.mutual_information_weight == 0:
-            return torch.zeros((), device=batch.domains.device)
-        anchors = choose_anchors(batch.users, batch.domains, batch.rows.uniform(generator))
-        anchors = anchors[~model.is_alone[batch.domains[anchors]]]  # their two answers are one
-        out: Tensor = self.mutual_information(
-            encoded["cross"][anchors], encoded["single"][anchors], batch.domains[anchors]
-        )
-        return out
 
 
 def make_learner(

@@ -3,7 +3,14 @@
 Nothing here needs more than one process: alone, a sum over processes is the summand.
 """
 
-from syncrec.parallel.collectives import gather_rows, gather_strided, maximum_over_processes, sum_over_processes
+from syncrec.parallel.collectives import (
+    PendingRows,
+    PendingSum,
+    gather_rows,
+    gather_strided,
+    maximum_over_processes,
+    sum_over_processes,
+)
 from syncrec.parallel.draws import BatchRows
 from syncrec.parallel.processes import (
     Processes,
@@ -17,6 +24,8 @@ from syncrec.parallel.table import ShardedTable, log_sum_over_processes, sharded
 
 __all__ = [
     "BatchRows",
+    "PendingRows",
+    "PendingSum",
     "Processes",
     "ShardedTable",
     "gather_rows",

@@ -24,6 +24,7 @@ from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
 from syncrec.nn.mixture import ExpertMixture, TaskGates, TaskTowers
 from syncrec.nn.packed import CausalTransformer, block_causal_mask
+from syncrec.parallel import PendingRows
 from syncrec.planning import work
 from syncrec.planning.laws import Law, fit_law
 from syncrec.planning.steps import Clock
@@ -223,8 +224,9 @@ def _anchors(probe: Probe) -> Measured:
         for anchors, domains in ((40, 2), (150, 3), (400, 4), (1200, 12)):
             module = MutualInformation(domains, dim).to(probe.device)
             of = torch.arange(anchors, device=probe.device) * domains // anchors
+            counts = torch.bincount(of, minlength=domains)[None]
             x, y = probe.random(anchors, dim), probe.random(anchors, dim)
-            forward = partial(module, x, y, of)
+            forward = partial(module, x, PendingRows(y, [anchors]), counts)
             found.append((work.anchor_work(anchors, dim), probe.seconds(forward)))
     return found
 

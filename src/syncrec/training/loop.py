@@ -27,7 +27,7 @@ from syncrec.errors import NonFiniteLossError
 from syncrec.losses.objective import JointObjective, LossReport
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
-from syncrec.parallel import lost_process_is_clear, maximum_over_processes, processes, sharded_tables
+from syncrec.parallel import PendingSum, lost_process_is_clear, processes, sharded_tables
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LAST_NAME
 from syncrec.shards import load_together, save_together
@@ -202,13 +202,14 @@ class Trainer:
         self.model.train()
         self.objective.train()
         for batch in batches(state.epoch, state.step_in_epoch):
+            others_stop = PendingSum(torch.tensor(int(stop.is_set)))
             report = self._step(batch, total_steps)
             targets += batch.num_all_targets or len(batch.targets)
             progress.step(state.epoch, state.step, _shown(report), targets / (time.perf_counter() - begun))
             every = self.config.checkpoint_every_steps
             if every and state.step % every == 0:
                 self._save_last()
-            if maximum_over_processes(stop.is_set):
+            if int(others_stop.result()) or (stop.is_set and not self.processes.are_several):
                 return False
         return True
 
@@ -222,9 +223,9 @@ class Trainer:
         batch = TensorBatch.of(packed, self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             total, report = self._learner(batch, generator)
-        self._refuse_non_finite(report)
         self.optimizer.zero_grad(set_to_none=True)
         (total * self.processes.size).backward()  # the mean over processes is then the sum
+        self._refuse_non_finite(report)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         sharded = [table.weight for table in self._sharded.values()]
         norm = clip_gradients(parameters, self.config.gradient_clip, sharded)
