@@ -12,6 +12,7 @@ from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.packing import (
     BatchPacker,
     history_batch,
+    longest_segments,
     pack_segments,
     query_batches,
     training_batches,
@@ -207,3 +208,15 @@ def test_every_query_is_asked_once_after_its_history(tiny_dataset, split):
             history = tiny_dataset.items[start:stop].tolist()
             assert read_before(packed.cross, packed.cross_slots[n])[0] == [CATALOGUE_OF_TINY.num_items, *history]
     assert sorted(seen) == list(range(len(queries)))
+
+
+@pytest.mark.parametrize("max_length", [3, 50])
+@pytest.mark.parametrize("together", [(0, 0, 0), (0, 1, 0), (0, 1, 2)])
+def test_the_longest_segments_are_those_of_the_batches(tiny_dataset, together, max_length):
+    packer = BatchPacker(Catalogue.of(tiny_dataset, together), max_length)
+    found = longest_segments(tiny_dataset, np.asarray(tiny_dataset.train_end), np.asarray(together), max_length)
+    expected = np.zeros(max(together) + 1, dtype=int)
+    for batch in training_batches(tiny_dataset, packer, training_users(tiny_dataset), 7, 0, 0):
+        asked = batch.cross.positions.flatten()[batch.cross_slots] + 1
+        np.maximum.at(expected, np.asarray(together)[batch.domains], asked)
+    assert found.tolist() == expected.tolist()

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from syncrec.nn.dropout import PooledDropout
-from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding, initialise_linear
+from syncrec.nn.embedding import HistoryEmbedding, PositionEmbedding, TimeEmbedding, initialise_linear
 
 
 def test_embedding_is_the_normalised_sum_of_item_domain_and_position():
@@ -22,6 +22,13 @@ def test_vectors_of_items_may_be_given_in_place_of_the_tables_rows():
     rows = embedding.items(codes[0])
     assert torch.equal(embedding(*codes, items=rows), embedding(*codes))
     assert not torch.allclose(embedding(*codes, items=rows + torch.tensor([1.0, 0, 0, 0])), embedding(*codes))
+
+
+def test_positions_behind_the_last_one_of_training_share_its_vector():
+    embedding = PositionEmbedding(5, 2)
+    assert torch.equal(embedding(torch.arange(6)), embedding.weight)
+    embedding.last.fill_(3)
+    assert torch.equal(embedding(torch.arange(6)), embedding.weight[[0, 1, 2, 3, 3, 3]])
 
 
 DAY_S = 86_400

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset, Queries
+from syncrec.data.ranges import event_ranges
 from syncrec.rng import numpy_generator
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PackedView",
     "ViewName",
     "history_batch",
+    "longest_segments",
     "pack_segments",
     "query_batches",
     "training_batches",
@@ -34,6 +36,8 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 ViewName = Literal["cross", "single"]
+
+_USERS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,26 @@ def _run_lengths(values: Ints) -> Ints:
 def training_users(dataset: Dataset) -> Ints:
     """Users with at least one training event."""
     return np.flatnonzero(np.asarray(dataset.train_end) > np.asarray(dataset.user_offsets)[:-1])
+
+
+def longest_segments(dataset: Dataset, ends: Ints, together: Ints, max_length: int) -> Ints:
+    """The most targets that a segment of `training_batches` has, by group of domains, int64 [groups].
+
+    Args:
+        dataset: whose events are read.
+        ends: event index where each user's training events end, int64 [U].
+        together: a number for each domain [D]; events of domains with the same one make a segment.
+        max_length: T.
+    """
+    longest = np.zeros(int(together.max(initial=0)) + 1, dtype=np.int64)
+    starts = np.maximum(np.asarray(dataset.user_offsets)[:-1], ends - max_length - 1)
+    for first in range(0, len(ends), _USERS_AT_ONCE):
+        some = slice(first, first + _USERS_AT_ONCE)
+        users, events = event_ranges(starts[some], ends[some])
+        groups = together[dataset.domain_of(np.asarray(dataset.items[events]))]
+        counts = np.bincount(users * len(longest) + groups, minlength=len(starts[some]) * len(longest))
+        longest = np.maximum(longest, counts.reshape(-1, len(longest)).max(0))
+    return longest
 
 
 def training_batches(  # noqa: PLR0913 (what of which epoch, and whose part)

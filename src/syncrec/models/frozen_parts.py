@@ -58,9 +58,8 @@ class FrozenEmbedding:
     """`HistoryEmbedding` of rows."""
 
     def __init__(self, embedding: HistoryEmbedding) -> None:
-        self._items, self._domains, self._positions = (
-            _array(table.weight) for table in (embedding.items, embedding.domains, embedding.positions)
-        )
+        self._items, self._domains = _array(embedding.items.weight), _array(embedding.domains.weight)
+        self._positions = _array(embedding.positions(torch.arange(embedding.positions.num_embeddings)))
         self._scale, self._shift = _array(embedding.norm.weight), _array(embedding.norm.bias)
         self._time = None if embedding.time is None else _FrozenTime(embedding.time)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from syncrec.config import ModelConfig
 from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import ViewName
+from syncrec.data.packing import ViewName, longest_segments
 from syncrec.models.batch import TensorBatch
 from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
@@ -152,8 +152,9 @@ class SequentialModel(nn.Module, ABC):
     def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
         """Take what the model begins from, beside random weights, out of the events it will be trained on.
 
-        Called once before the first step. Here it is the first values of the item table (`model.item_start`), of each
-        community by itself, or of each domain for a model of the single view. What a subclass takes besides must be
+        Called once before the first step. Here it is the last position that training asks for, and the first values of
+        the item table (`model.item_start`), of each community by itself, or of each domain for a model of the single
+        view. What a subclass takes besides must be
         buffers whose shapes follow from the catalogue and the configuration, so that it is saved and loaded with the
         weights.
 
@@ -161,10 +162,14 @@ class SequentialModel(nn.Module, ABC):
             dataset: whose events are read.
             ends: event index where each user's training events end, int64 [U].
         """
+        together = self.catalogue.community_of if "cross" in self.views else np.arange(dataset.num_domains)
+        self._end_positions(longest_segments(dataset, ends, together, self.config.max_length) - 1)
         if self.config.item_start == "co-occurrence":
-            is_cross = "cross" in self.views
-            together = self.catalogue.community_of if is_cross else np.arange(dataset.num_domains)
             begin_from_co_occurrence(self.embedding.items.weight, dataset, ends, together)
+
+    def _end_positions(self, last: npt.NDArray[np.int64]) -> None:
+        """Tell embeddings the last position that training asks for, of each community, or of each domain [groups]."""
+        self.embedding.positions.last.fill_(max(0, int(last.max(initial=0))))
 
     def frozen(self) -> HistoryEncoder | None:
         """What gives the same answers faster for a few questions at a time, while weights stay as they are; or None."""

@@ -8,6 +8,8 @@ domains, as for every model here; the gradients of a step are clipped together; 
 domains.
 """
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from syncrec.data.catalogue import Catalogue
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import AnswerName, SequentialModel
 from syncrec.nn.dropout import PooledDropout
-from syncrec.nn.embedding import TimeEmbedding, initialise_linear
+from syncrec.nn.embedding import PositionEmbedding, TimeEmbedding, initialise_linear
 from syncrec.nn.packed import CausalTransformer
 from syncrec.nn.segments import SegmentLayout
 
@@ -44,6 +46,12 @@ class SASRecSingle(SequentialModel):
             }
         )
 
+    def _end_positions(self, last: npt.NDArray[np.int64]) -> None:
+        for domain, network in self.networks.items():
+            for part in network.modules():
+                if isinstance(part, PositionEmbedding):
+                    part.last.fill_(max(0, int(last[int(domain)])))
+
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The output of its domain's network at every target."""
         slots = torch.split(batch.single_slots, batch.domain_counts.tolist())
@@ -70,12 +78,11 @@ class _DomainNetwork(nn.Module):
         self, config: ModelConfig, hidden_dim: int, dropout: PooledDropout, time: TimeEmbedding | None
     ) -> None:
         super().__init__()
-        self.positions = nn.Embedding(config.max_length + 1, config.dim)
+        self.positions = PositionEmbedding(config.max_length, config.dim)
         self.time = time
         self.norm = nn.LayerNorm(config.dim)
         self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, hidden_dim, dropout)
         self.dropout = dropout
-        nn.init.normal_(self.positions.weight, std=0.02)
         initialise_linear(self.encoder)
 
     def forward(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from syncrec.nn.dropout import PooledDropout
 
-__all__ = ["HistoryEmbedding", "TimeEmbedding"]
+__all__ = ["HistoryEmbedding", "PositionEmbedding", "TimeEmbedding"]
 
 
 _NUM_GAPS = 24
@@ -52,6 +52,25 @@ class TimeEmbedding(nn.Module):
         return (minutes.add(1).log2().ceil().long() + 1).clamp(max=_NUM_GAPS)
 
 
+class PositionEmbedding(nn.Embedding):
+    """A vector for each position from 0 on; positions behind `last`, the last one that training asks for, share its.
+
+    Their own would be what was drawn at first. A user is asked for after one event more than in training, or two, so
+    without this the users of the longest histories are the ones to meet it.
+    """
+
+    last: Tensor
+
+    def __init__(self, max_length: int, dim: int) -> None:
+        super().__init__(max_length + 1, dim)
+        self.register_buffer("last", torch.tensor(max_length))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Vectors of `positions` (int64 [...]), [..., dim]."""
+        return super().forward(torch.minimum(positions, self.last))
+
+
 class HistoryEmbedding(nn.Module):
     """e = item(x) + domain(dom(x)) + position + time, then LayerNorm and dropout (model.md (M2); time is ours).
 
@@ -74,14 +93,13 @@ class HistoryEmbedding(nn.Module):
         table: Any = nn.Embedding(num_tokens, dim) if items is None else items
         self.items = table
         self.domains = nn.Embedding(num_domains + 1, dim)
-        self.positions = nn.Embedding(max_length + 1, dim)
+        self.positions = PositionEmbedding(max_length, dim)
         self.time = time
         self.norm = nn.LayerNorm(dim)
         self.dropout = dropout
         if items is None:
             nn.init.normal_(table.weight, std=0.02)
-        for weight in (self.domains.weight, self.positions.weight):
-            nn.init.normal_(weight, std=0.02)
+        nn.init.normal_(self.domains.weight, std=0.02)
 
     def forward(
         self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor, items: Tensor | None = None
