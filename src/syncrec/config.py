@@ -94,6 +94,11 @@ class ModelConfig(Section):
         description="add a decaying mean of the history's item vectors to every answer; not in the paper; helps where "
         "people stay with similar items, harms where the next item is unlike the last",
     )
+    positions: Literal["start", "end"] = Field(
+        "start",
+        description="count positions of events from the start of the history, or from its end: then the last event of "
+        "a question has the position of the last ones in training",
+    )
     time: bool = Field(
         True,
         description="embed the period of each event and the time since the one before it; not in the paper",

@@ -5,7 +5,16 @@ import pytest
 import torch
 from contract import ModelContract
 
-from builders import objective_for, small_config, small_model
+from builders import (
+    catalogue_of,
+    in_given_order,
+    objective_for,
+    query_batch,
+    shake,
+    small_config,
+    small_model,
+    training_batch,
+)
 from syncrec.data.catalogue import Catalogue
 from syncrec.data.packing import BatchPacker, query_batches, training_batches, training_users
 from syncrec.models.batch import TensorBatch
@@ -26,13 +35,29 @@ def test_every_model_tells_what_it_is_and_where_it_comes_from(name):
     assert MODELS[name].source
 
 
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"bert4rec"}))  # which is never asked so
+def test_a_question_is_the_last_target_of_training_where_positions_count_from_the_end(name):
+    catalogue = catalogue_of(5, 1, 7)
+    model = small_model(catalogue, name=name, positions="end").eval()
+    shake(model)
+    history = [0, 6, 1, 12, 2, 7, 3]
+    packed, batch = training_batch(catalogue, [history], 9)
+    trained = {answer: in_given_order(packed, found)[-1] for answer, found in model.encode(batch).items()}
+    questions = {cut: query_batch(catalogue, [history[cut:-1]], [0], 9)[1] for cut in (0, 2)}
+    for answer, found in model.encode(questions[0]).items():
+        torch.testing.assert_close(found[0], trained[answer], atol=1e-5, rtol=1e-5)
+    view = questions[2].cross if "cross" in model.views else questions[2].single
+    assert set(model.counted_positions(view)[view.segments >= 0].tolist()) == set(range(view.positions.max() + 1))
+
+
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_no_answer_depends_on_a_position_that_training_never_asks_for(name, tiny_dataset):
+@pytest.mark.parametrize("positions", ["start", "end"])
+def test_no_answer_depends_on_a_position_that_training_never_asks_for(name, positions, tiny_dataset):
     """The longest histories are longer by one or two events when they are asked about."""
     catalogue = Catalogue.of(tiny_dataset)
-    model = small_model(catalogue, name=name, max_length=50)
+    model = small_model(catalogue, name=name, max_length=50, positions=positions)
     model.observe(tiny_dataset, np.asarray(tiny_dataset.train_end))
-    config = small_config(model={"name": name, "max_length": 50})
+    config = small_config(model={"name": name, "max_length": 50, "positions": positions})
     objective, packer = objective_for(config, catalogue), BatchPacker(catalogue, 50, model.views)
     for seed in range(4):
         for packed in training_batches(tiny_dataset, packer, training_users(tiny_dataset), 60, seed, 0):
@@ -49,3 +74,19 @@ def test_no_answer_depends_on_a_position_that_training_never_asks_for(name, tiny
     for batch, answers in zip(queries, before, strict=True):
         for answer, found in model.encode(batch).items():
             assert torch.equal(found, answers[answer])
+
+
+def test_positions_count_from_either_end_of_a_segment():
+    _, batch = training_batch(catalogue_of(5, 1, 7), [[0, 6, 1, 12], [2], [3, 4]], 9)
+    view = batch.cross
+    places = {}
+    for segment, from_start, from_end in zip(
+        view.segments.flatten().tolist(),
+        view.positions.flatten().tolist(),
+        view.positions_from_end.flatten().tolist(),
+        strict=True,
+    ):
+        places.setdefault(segment, []).append((from_start, from_end))
+    places.pop(-1, None)
+    expected = [[(0, 0), (1, 3), (2, 2), (3, 1)], [(0, 0)], [(0, 0), (1, 1)]]
+    assert sorted(places.values()) == sorted(expected)

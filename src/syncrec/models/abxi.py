@@ -125,7 +125,7 @@ class ABXI(SequentialModel):
 
     def _represent(self, view: TensorView, slots: Tensor, only_asked: bool, *, is_cross: bool) -> Tensor:
         """The adapted encoder's output at the flat `slots` [N] of a view, [N, dim]; the mixed sequence is group D."""
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times)
+        embedding = self.embed(view)
         groups = view.domains.new_full(view.domains.shape, self.catalogue.num_domains) if is_cross else view.domains
         if only_asked:
             return self.encoder(embedding, view.mask, groups, slots)

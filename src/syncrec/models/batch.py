@@ -30,6 +30,20 @@ class TensorView:
         return cls(*(_tensor(array, device) for array in arrays))
 
     @cached_property
+    def lengths(self) -> Tensor:
+        """How many slots the segment of each slot has, int64 [rows, length]; 1 at slots of no segment."""
+        segments = (self.segments + 1).flatten()
+        longest = torch.zeros(len(segments) + 1, dtype=torch.int64, device=segments.device)
+        longest = longest.scatter_reduce(0, segments, self.positions.flatten() + 1, "amax")
+        longest[0] = 1
+        return longest[segments].view_as(self.segments)
+
+    @cached_property
+    def positions_from_end(self) -> Tensor:
+        """1 for the last event of a segment, 2 for the one before it; the start token has 0, int64 [rows, length]."""
+        return (self.lengths - self.positions).masked_fill(self.positions == 0, 0)
+
+    @cached_property
     def mask(self) -> Tensor:
         """Additive attention mask, float32 [rows, 1, length, length]: a slot reads its segment up to itself."""
         return _additive(block_causal_mask(self.segments))

@@ -10,7 +10,7 @@ Departures, so that models differ in what reads the history and in little else:
 - the embedding that all models share, with domain, position, time and layer normalisation (M2), and their encoder, with
   normalisation before each part and ReLU; no item biases; the loss is that of the configuration;
 - a [MASK] has the domain of the event asked for, since a question names it, and no time, since nobody knows it yet;
-- positions count from the end: a question has position 0 and the last event 1, whatever the length of the history. So
+- positions count from the end, whatever `model.positions` says: a question has position 0 and the last event 1. So
   the [MASK] can lie in the slot of the start token (whose row in the item table it takes), and no slot is added;
 - the last event of a batch's segment is asked for every time, and in some segments nothing but it. The paper adds such
   segments, to train what will be asked.
@@ -65,7 +65,7 @@ class BERT4Rec(SequentialModel):
         """
         view, count = batch.cross, len(batch)
         positions, segments = (values.flatten()[batch.cross_slots] for values in (view.positions, view.segments))
-        is_last = positions + 1 == _lengths(view).flatten()[batch.cross_slots]
+        is_last = positions + 1 == view.lengths.flatten()[batch.cross_slots]
         slots = torch.where(is_last, batch.cross_slots - positions, batch.cross_slots + 1)
         of_segment = torch.rand(view.segments.numel(), generator=generator).to(slots.device)
         of_event = torch.rand(count, generator=generator).to(slots.device)
@@ -93,19 +93,9 @@ class BERT4Rec(SequentialModel):
 
     def _embed(self, view: TensorView, domains: Tensor) -> Tensor:
         """(M2) with positions from the end, and no time at a [MASK]; float [rows, length, dim]."""
-        is_start = view.positions == 0
-        from_end = (_lengths(view) - view.positions).masked_fill(is_start, 0)
         table = self.embedding
-        total = table.items(view.tokens) + table.domains(domains) + table.positions(from_end)
+        total = table.items(view.tokens) + table.domains(domains) + table.positions(view.positions_from_end)
         if table.time is not None:
             total = total + table.time(view.times, view.positions.masked_fill(view.tokens == self.mask_token, 0))
         out: Tensor = self.dropout(table.norm(total))
         return out
-
-
-def _lengths(view: TensorView) -> Tensor:
-    """How many slots the segment of each slot has, int64 [rows, length]; 1 at slots of no segment."""
-    segments = (view.segments + 1).flatten()
-    longest = torch.zeros(len(segments) + 1, dtype=torch.int64, device=segments.device)
-    longest = longest.scatter_reduce(0, segments, view.positions.flatten() + 1, "amax")
-    return longest[segments].view_as(view.segments)

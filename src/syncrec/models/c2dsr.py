@@ -120,7 +120,7 @@ class C2DSR(SequentialModel):
     def _represent_mixed(self, batch: TensorBatch, items: Tensor) -> Tensor:
         """h at every target [N, dim], with the vectors `items` [rows, length, dim] for the tokens of the cross view."""
         view = batch.cross
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times, items)
+        embedding = self.embed(view, items)
         if batch.only_asked:
             out: Tensor = self.cross_encoder(embedding, view.mask, batch.cross_slots)
             return out.float()
@@ -130,7 +130,7 @@ class C2DSR(SequentialModel):
         """h^d at every target [N, dim]; zeros where the domain has no encoder."""
         view = batch.single
         items = self.single_graph(view.tokens, self.embedding.items)
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times, items)
+        embedding = self.embed(view, items)
         slots = torch.split(batch.single_slots, batch.domain_counts.tolist())
         return torch.cat([self._of_domain(domain, batch, embedding, asked) for domain, asked in enumerate(slots)])
 

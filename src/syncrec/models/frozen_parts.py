@@ -57,7 +57,9 @@ class HistoryRows:
 class FrozenEmbedding:
     """`HistoryEmbedding` of rows."""
 
-    def __init__(self, embedding: HistoryEmbedding) -> None:
+    def __init__(self, embedding: HistoryEmbedding, *, from_end: bool) -> None:
+        """`from_end`: positions count from the last event on."""
+        self._from_end = from_end
         self._items, self._domains = _array(embedding.items.weight), _array(embedding.domains.weight)
         self._positions = _array(embedding.positions(torch.arange(embedding.positions.num_embeddings)))
         self._scale, self._shift = _array(embedding.norm.weight), _array(embedding.norm.bias)
@@ -67,13 +69,22 @@ class FrozenEmbedding:
         """Float32 [R, L, dim]."""
         total: Floats = self._items.take(rows.tokens, axis=0)
         total += self._domains.take(rows.domains, axis=0)
-        total += self._positions[: rows.tokens.shape[1]]
+        total += self._positions.take(self._counted(rows), axis=0)
         if self._time is not None:
             self._time.add_to(total, rows.times)
         found = _normalised(total)
         found *= self._scale
         found += self._shift
         return found
+
+    def _counted(self, rows: HistoryRows) -> Ints:
+        """Numbers of the vectors of positions, [L] or [R, L]; behind the end any."""
+        places = np.arange(rows.tokens.shape[1])
+        if not self._from_end:
+            return places
+        counted = np.maximum(rows.last[:, None] + 1 - places, 0)
+        counted[:, 0] = 0
+        return counted
 
 
 class _FrozenTime:

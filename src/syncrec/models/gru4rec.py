@@ -32,7 +32,7 @@ class GRU4Rec(SequentialModel):
         """The last layer's state at every target; a state needs all before it, so `only_asked` spares nothing."""
         view = batch.cross
         layout = SegmentLayout.of(view.segments, view.positions)
-        states = layout.gather(self.embedding(view.tokens, view.domains, view.positions, view.times))
+        states = layout.gather(self.embed(view))
         for layer in self.layers:
             states = self.dropout(layer(states)[0])
         return {"cross": layout.read(states, batch.cross_slots).float()}

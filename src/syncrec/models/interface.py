@@ -14,7 +14,7 @@ from syncrec.config import ModelConfig
 from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import ViewName, longest_segments
-from syncrec.models.batch import TensorBatch
+from syncrec.models.batch import TensorBatch, TensorView
 from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
@@ -89,6 +89,16 @@ class SequentialModel(nn.Module, ABC):
         if not self.config.time:
             return None
         return TimeEmbedding(self.config.dim, NUM_PERIODS, self.catalogue.period_edges)
+
+    def embed(self, view: TensorView, items: Tensor | None = None) -> Tensor:
+        """(M2) of a view's slots, float [rows, length, dim]; `items`, of the same shape, in place of the items' own."""
+        counted = self.counted_positions(view)
+        embedded: Tensor = self.embedding(view.tokens, view.domains, view.positions, view.times, items, counted)
+        return embedded
+
+    def counted_positions(self, view: TensorView) -> Tensor:
+        """Which vector of positions each slot has, int64 [rows, length] (`model.positions`)."""
+        return view.positions if self.config.positions == "start" else view.positions_from_end
 
     @property
     def views(self) -> tuple[ViewName, ...]:

@@ -38,7 +38,7 @@ class MMoE(SequentialModel):
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The tower's output at every target."""
         view, slots = batch.cross, batch.cross_slots
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times)
+        embedding = self.embed(view)
         outputs = encode_at(self.experts, embedding, view.mask, slots, only_asked=batch.only_asked)
         weights = self.gates(embedding.flatten(0, 1).index_select(0, slots), batch.domains)
         return {"cross": self.towers(gated_sum(weights, outputs), batch.domain_counts)}

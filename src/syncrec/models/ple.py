@@ -51,7 +51,7 @@ class PLE(SequentialModel):
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The tower's output at every target."""
         view, slots = batch.cross, batch.cross_slots
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times)
+        embedding = self.embed(view)
         shared = encode_at(self.shared_experts, embedding, view.mask, slots, only_asked=batch.only_asked)
         outputs = torch.cat([shared, self._own_outputs(embedding, batch)], 1)
         weights = self.gate_weights(embedding.flatten(0, 1).index_select(0, slots), batch.domains)

@@ -64,7 +64,8 @@ class SASRecSingle(SequentialModel):
         view, network = batch.single, self.networks[str(domain)]
         layout = SegmentLayout.of(view.segments, view.positions, view.domains == domain, shares_rows=True)
         items = self.embedding.items(layout.gather(view.tokens))
-        places = layout.gather(view.positions), layout.gather(view.times)
+        counted = layout.gather(self.counted_positions(view))
+        places = layout.gather(view.positions), counted, layout.gather(view.times)
         if batch.only_asked:
             out: Tensor = network(items, places, layout.mask, layout.places[asked])
             return out.float()
@@ -86,11 +87,14 @@ class _DomainNetwork(nn.Module):
         initialise_linear(self.encoder)
 
     def forward(
-        self, items: Tensor, places: tuple[Tensor, Tensor], mask: Tensor, asked: Tensor | None = None
+        self, items: Tensor, places: tuple[Tensor, Tensor, Tensor], mask: Tensor, asked: Tensor | None = None
     ) -> Tensor:
-        """Encode item vectors [rows, length, dim] at their (positions, times); the rest as in `CausalTransformer`."""
-        positions, times = places
-        total = items + self.positions(positions)
+        """Encode item vectors [rows, length, dim]; the rest as in `CausalTransformer`.
+
+        `places` are positions, the same as they are counted (`model.positions`), and times, int64 [rows, length] each.
+        """
+        positions, counted, times = places
+        total = items + self.positions(counted)
         if self.time is not None:
             total = total + self.time(times, positions)
         embedding = self.dropout(self.norm(total))

@@ -51,7 +51,7 @@ class SyNCRec(SequentialModel):
         """h of (M5) at the flat `slots` [N] of a view, [N, dim]."""
         last_task = self.catalogue.num_domains
         tasks = torch.zeros_like(view.domains) if is_cross else (view.domains + 1).clamp(max=last_task)
-        embedding = self.embedding(view.tokens, view.domains, view.positions, view.times)
+        embedding = self.embed(view)
         if only_asked:
             return self.mixture(embedding, view.mask, tasks, is_cross=is_cross, asked=slots)[0]
         return self.mixture(embedding, view.mask, tasks, is_cross=is_cross)[0].flatten(0, 1).index_select(0, slots)

@@ -102,13 +102,24 @@ class HistoryEmbedding(nn.Module):
         nn.init.normal_(self.domains.weight, std=0.02)
 
     def forward(
-        self, tokens: Tensor, domains: Tensor, positions: Tensor, times: Tensor, items: Tensor | None = None
+        self,
+        tokens: Tensor,
+        domains: Tensor,
+        positions: Tensor,
+        times: Tensor,
+        items: Tensor | None = None,
+        counted: Tensor | None = None,
     ) -> Tensor:
         """Embed codes and times of equal shape [rows, length] to float [rows, length, dim].
 
-        `items`, float [rows, length, dim], are vectors to take instead of the tokens' rows of the item table.
+        Args:
+            tokens, domains, times: codes, and unix seconds.
+            positions: in the sequence, the start token has 0.
+            items: float [rows, length, dim], vectors to take instead of the tokens' rows of the item table.
+            counted: numbers of the vectors of positions, where these do not count from the start.
         """
-        total = (self.items(tokens) if items is None else items) + self.domains(domains) + self.positions(positions)
+        places = self.positions(positions if counted is None else counted)
+        total = (self.items(tokens) if items is None else items) + self.domains(domains) + places
         if self.time is not None:
             total = total + self.time(times, positions)
         out: Tensor = self.dropout(self.norm(total))
