@@ -94,10 +94,10 @@ class ModelConfig(Section):
         description="add a decaying mean of the history's item vectors to every answer; not in the paper; helps where "
         "people stay with similar items, harms where the next item is unlike the last",
     )
-    positions: Literal["start", "end"] = Field(
-        "start",
-        description="count positions of events from the start of the history, or from its end: then the last event of "
-        "a question has the position of the last ones in training",
+    positions: Literal["start", "end", "both"] = Field(
+        "both",
+        description="count positions of events from the start of the history, from its end, so that the last event of "
+        "a question has the position of the last ones in training, or both",
     )
     time: bool = Field(
         True,

@@ -59,11 +59,11 @@ def expected(model, history, masked, domain):
         vectors.append(
             table.items.weight[MASK if is_masked else event]
             + table.domains.weight[domain_of(event)]
-            + table.positions.weight[len(history) - place]
+            + table.positions.from_end.weight[len(history) - place]
             + table.time.periods.weight[period]
             + table.time.gaps.weight[gap]
         )
-    question = table.items.weight[MASK] + table.domains.weight[domain] + table.positions.weight[0]
+    question = table.items.weight[MASK] + table.domains.weight[domain] + table.positions.from_end.weight[0]
     vectors.append(question + table.time.periods.weight[0] + table.time.gaps.weight[0])
     rows = table.norm(torch.stack(vectors))[None]
     encoded = model.encoder(rows, torch.zeros(1, 1, len(vectors), len(vectors)))[0, [*masked, len(history)]]

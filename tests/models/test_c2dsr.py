@@ -46,7 +46,7 @@ def domain_of(item):
 
 
 def test_an_answer_is_the_sum_of_the_domains_own_and_the_hybrid_representation():
-    model = build(time=False).eval()
+    model = build(time=False, positions="start").eval()
     history = [0, 6, 1, 12, 2, 7, 3]  # domains 0 2 0 2 0 2 0
     both = answers(model, [history])
     with torch.no_grad():

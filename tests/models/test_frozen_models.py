@@ -39,7 +39,7 @@ def frozen_model(name, catalogue=CATALOGUE, **settings):
 @pytest.mark.parametrize("name", FROZEN)
 @pytest.mark.parametrize("score", ["dot", "cosine"])
 @pytest.mark.parametrize("time", [True, False])
-@pytest.mark.parametrize("positions", ["start", "end"])
+@pytest.mark.parametrize("positions", ["start", "end", "both"])
 def test_it_answers_as_the_model_does(name, score, time, positions):
     model = frozen_model(name, score=score, time=time, positions=positions)
     check_answers(model, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])

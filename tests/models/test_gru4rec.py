@@ -46,7 +46,9 @@ def expected(model, history):
     tokens = torch.tensor([CATALOGUE.num_items, *history[:-1]])
     domains = torch.searchsorted(torch.tensor(CATALOGUE.offsets), tokens, right=True) - 1
     times = torch.tensor([0, *times_of(history[:-1])])
-    states = model.embedding(*(codes[None] for codes in (tokens, domains, torch.arange(len(history)), times)))[0]
+    places = torch.arange(len(history))
+    from_end = (len(history) - places) * (places > 0)
+    states = model.embedding(*(codes[None] for codes in (tokens, domains, places, times)), from_end=from_end[None])[0]
     for layer in model.layers:
         states = stepped(layer, states)
     return states

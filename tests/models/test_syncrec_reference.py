@@ -93,13 +93,24 @@ def test_ablations_of_the_mixture_equal_the_loops(mixing):
     "sections",
     [
         {"model": {"score": "dot"}},
+        {"model": {"positions": "start"}},
+        {"model": {"positions": "end"}},
         {"model": {"item_similarity": False}},
         {"transfer": {"correction": False}},
         {"transfer": {"temperature": 0.2, "beta": 0.5}},
         {"loss": {"mutual_information_weight": 2.0, "single_weight": 0.3}},
         {"model": {"num_experts": 5, "num_cross_experts": 3, "num_layers": 1, "dim": 12, "num_heads": 3}},
     ],
-    ids=["dot scores", "no similarity", "no correction", "sharp correction", "weights a and b", "five experts"],
+    ids=[
+        "dot scores",
+        "positions from the start",
+        "positions from the end",
+        "no similarity",
+        "no correction",
+        "sharp correction",
+        "weights a and b",
+        "five experts",
+    ],
 )
 def test_settings_equal_the_loops(sections):
     compare(*CASES["three domains"], **sections)

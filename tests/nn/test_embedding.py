@@ -10,7 +10,11 @@ def test_embedding_is_the_normalised_sum_of_item_domain_and_position():
     embedding = HistoryEmbedding(num_tokens=7, num_domains=2, max_length=3, dim=4, dropout=PooledDropout(0.0))
     found = embedding(torch.tensor([[6, 2]]), torch.tensor([[2, 1]]), torch.tensor([[0, 3]]), torch.tensor([[0, 99]]))
     for place, (token, domain, position) in enumerate([(6, 2, 0), (2, 1, 3)]):
-        total = embedding.items.weight[token] + embedding.domains.weight[domain] + embedding.positions.weight[position]
+        total = (
+            embedding.items.weight[token]
+            + embedding.domains.weight[domain]
+            + embedding.positions.from_start.weight[position]
+        )
         expected = (total - total.mean()) / torch.sqrt(total.var(unbiased=False) + 1e-5)
         torch.testing.assert_close(found[0, place], expected)
 
@@ -25,10 +29,14 @@ def test_vectors_of_items_may_be_given_in_place_of_the_tables_rows():
 
 
 def test_positions_behind_the_last_one_of_training_share_its_vector():
-    embedding = PositionEmbedding(5, 2)
-    assert torch.equal(embedding(torch.arange(6)), embedding.weight)
-    embedding.last.fill_(3)
-    assert torch.equal(embedding(torch.arange(6)), embedding.weight[[0, 1, 2, 3, 3, 3]])
+    start, end, both = (PositionEmbedding(count, 5, 2) for count in ("start", "end", "both"))
+    places, back = torch.arange(6), torch.arange(6).flip(0)
+    for last, read in ((5, [0, 1, 2, 3, 4, 5]), (3, [0, 1, 2, 3, 3, 3])):
+        for embedding in (start, end, both):
+            embedding.last.fill_(last)
+        assert torch.equal(start(places, None), start.from_start.weight[read])
+        assert torch.equal(end(places, back), end.from_end.weight[read].flip(0))
+        assert torch.equal(both(places, back), both.from_start.weight[read] + both.from_end.weight[read].flip(0))
 
 
 DAY_S = 86_400

@@ -53,16 +53,20 @@ class ReferenceNetwork:
             gap = min(1 + math.ceil(math.log2(1 + minutes)), 24)
         return table.periods.weight[period] + table.gaps.weight[gap]
 
-    def embed(self, token, domain, position, times):
-        """(M2), and the time."""
+    def embed(self, token, domain, position, length, times):
+        """(M2), and the time; positions count from the start of the sequence of `length`, its end, or both."""
         table = self.model.embedding
-        total = table.items.weight[token] + table.domains.weight[domain] + table.positions.weight[position]
+        total = table.items.weight[token] + table.domains.weight[domain]
+        if self.model.config.positions in ("start", "both"):
+            total = total + table.positions.from_start.weight[position]
+        if self.model.config.positions in ("end", "both"):
+            total = total + table.positions.from_end.weight[length - position if position > 0 else 0]
         return layer_norm(total + self.time(times, position), table.norm.weight, table.norm.bias)
 
     def sequence(self, tokens, domains, times):
         """Embeddings of a start token and events; `times` of the events."""
-        whole = [0, *times]
-        return [self.embed(t, d, place, whole) for place, (t, d) in enumerate(zip(tokens, domains, strict=True))]
+        whole, length = [0, *times], len(tokens)
+        return [self.embed(t, d, i, length, whole) for i, (t, d) in enumerate(zip(tokens, domains, strict=True))]
 
     def cross_embeddings(self, history):
         """Start token, then every event."""

@@ -17,6 +17,7 @@ Departures, so that models differ in what reads the history and in little else:
 """
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,11 @@ class BERT4Rec(SequentialModel):
         self.norm = nn.LayerNorm(config.dim)
         for part in (self.encoder, self.projection):
             initialise_linear(part)
+
+    @property
+    def position_count(self) -> Literal["start", "end", "both"]:
+        """From the end, always."""
+        return "end"
 
     @property
     def mask_token(self) -> int:
@@ -94,7 +100,9 @@ class BERT4Rec(SequentialModel):
     def _embed(self, view: TensorView, domains: Tensor) -> Tensor:
         """(M2) with positions from the end, and no time at a [MASK]; float [rows, length, dim]."""
         table = self.embedding
-        total = table.items(view.tokens) + table.domains(domains) + table.positions(view.positions_from_end)
+        total = (
+            table.items(view.tokens) + table.domains(domains) + table.positions(view.positions, view.positions_from_end)
+        )
         if table.time is not None:
             total = total + table.time(view.times, view.positions.masked_fill(view.tokens == self.mask_token, 0))
         out: Tensor = self.dropout(table.norm(total))

@@ -33,7 +33,7 @@ class FrozenTransformer:
 
     def __init__(self, model: SequentialModel, encoder: CausalTransformer) -> None:
         self._segments, self._queries = _Segments(model), _Queries(model)
-        self._embedding, self._experts = _embedding(model), FrozenExperts([encoder])
+        self._embedding, self._experts = FrozenEmbedding(model.embedding), FrozenExperts([encoder])
 
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`."""
@@ -47,7 +47,7 @@ class FrozenMixture:
 
     def __init__(self, model: SequentialModel, mixture: ExpertMixture, towers: TaskTowers) -> None:
         self._segments, self._queries = _Segments(model), _Queries(model)
-        self._embedding = _embedding(model)
+        self._embedding = FrozenEmbedding(model.embedding)
         self._experts = FrozenExperts(list(mixture.experts))  # type: ignore[arg-type]
         self._gates, self._towers = FrozenGates(mixture), FrozenTowers(towers)
         self._is_alone = model.catalogue.is_alone
@@ -64,10 +64,6 @@ class FrozenMixture:
         answers = self._queries(self._towers(np.matmul(weights[:, None], outputs)[:, 0], tasks), rows, tasks)
         cross_answers, own = np.split(answers, 2)
         return {"cross": np.where(self._is_alone[domains, None], own, cross_answers), "single": own}
-
-
-def _embedding(model: SequentialModel) -> FrozenEmbedding:
-    return FrozenEmbedding(model.embedding, from_end=model.config.positions == "end")
 
 
 class _Segments:

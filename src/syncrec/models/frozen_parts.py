@@ -57,11 +57,13 @@ class HistoryRows:
 class FrozenEmbedding:
     """`HistoryEmbedding` of rows."""
 
-    def __init__(self, embedding: HistoryEmbedding, *, from_end: bool) -> None:
-        """`from_end`: positions count from the last event on."""
-        self._from_end = from_end
+    def __init__(self, embedding: HistoryEmbedding) -> None:
         self._items, self._domains = _array(embedding.items.weight), _array(embedding.domains.weight)
-        self._positions = _array(embedding.positions(torch.arange(embedding.positions.num_embeddings)))
+        positions = embedding.positions
+        self._from_start, self._from_end = (
+            None if table is None else _array(table.weight[: int(positions.last) + 1])
+            for table in (positions.from_start, positions.from_end)
+        )
         self._scale, self._shift = _array(embedding.norm.weight), _array(embedding.norm.bias)
         self._time = None if embedding.time is None else _FrozenTime(embedding.time)
 
@@ -69,7 +71,7 @@ class FrozenEmbedding:
         """Float32 [R, L, dim]."""
         total: Floats = self._items.take(rows.tokens, axis=0)
         total += self._domains.take(rows.domains, axis=0)
-        total += self._positions.take(self._counted(rows), axis=0)
+        self._add_positions(total, rows.last)
         if self._time is not None:
             self._time.add_to(total, rows.times)
         found = _normalised(total)
@@ -77,14 +79,15 @@ class FrozenEmbedding:
         found += self._shift
         return found
 
-    def _counted(self, rows: HistoryRows) -> Ints:
-        """Numbers of the vectors of positions, [L] or [R, L]; behind the end any."""
-        places = np.arange(rows.tokens.shape[1])
-        if not self._from_end:
-            return places
-        counted = np.maximum(rows.last[:, None] + 1 - places, 0)
-        counted[:, 0] = 0
-        return counted
+    def _add_positions(self, total: Floats, last: Ints) -> None:
+        """Add what positions say to `total` [R, L, dim], in place; behind the end anything."""
+        places = np.arange(total.shape[1])
+        if self._from_start is not None:
+            total += self._from_start.take(np.minimum(places, len(self._from_start) - 1), axis=0)
+        if self._from_end is not None:
+            from_end = np.clip(last[:, None] + 1 - places, 0, len(self._from_end) - 1)
+            from_end[:, 0] = 0
+            total += self._from_end.take(from_end, axis=0)
 
 
 class _FrozenTime:

@@ -76,6 +76,7 @@ class SequentialModel(nn.Module, ABC):
             self.dropout,
             self.make_time_embedding(),
             ShardedTable(catalogue.num_tokens, config.dim, std=0.02) if config.sharded_items else None,
+            self.position_count,
         )
         self.register_buffer("is_alone", torch.as_tensor(catalogue.is_alone), persistent=False)
         self._has_lone_domain = bool(catalogue.is_alone.any())
@@ -92,13 +93,14 @@ class SequentialModel(nn.Module, ABC):
 
     def embed(self, view: TensorView, items: Tensor | None = None) -> Tensor:
         """(M2) of a view's slots, float [rows, length, dim]; `items`, of the same shape, in place of the items' own."""
-        counted = self.counted_positions(view)
-        embedded: Tensor = self.embedding(view.tokens, view.domains, view.positions, view.times, items, counted)
+        from_end = None if self.position_count == "start" else view.positions_from_end
+        embedded: Tensor = self.embedding(view.tokens, view.domains, view.positions, view.times, items, from_end)
         return embedded
 
-    def counted_positions(self, view: TensorView) -> Tensor:
-        """Which vector of positions each slot has, int64 [rows, length] (`model.positions`)."""
-        return view.positions if self.config.positions == "start" else view.positions_from_end
+    @property
+    def position_count(self) -> Literal["start", "end", "both"]:
+        """Where positions count from (`model.positions`)."""
+        return self.config.positions
 
     @property
     def views(self) -> tuple[ViewName, ...]:

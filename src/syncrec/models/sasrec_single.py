@@ -64,8 +64,8 @@ class SASRecSingle(SequentialModel):
         view, network = batch.single, self.networks[str(domain)]
         layout = SegmentLayout.of(view.segments, view.positions, view.domains == domain, shares_rows=True)
         items = self.embedding.items(layout.gather(view.tokens))
-        counted = layout.gather(self.counted_positions(view))
-        places = layout.gather(view.positions), counted, layout.gather(view.times)
+        from_end = layout.gather(view.positions_from_end)
+        places = layout.gather(view.positions), from_end, layout.gather(view.times)
         if batch.only_asked:
             out: Tensor = network(items, places, layout.mask, layout.places[asked])
             return out.float()
@@ -79,7 +79,7 @@ class _DomainNetwork(nn.Module):
         self, config: ModelConfig, hidden_dim: int, dropout: PooledDropout, time: TimeEmbedding | None
     ) -> None:
         super().__init__()
-        self.positions = PositionEmbedding(config.max_length, config.dim)
+        self.positions = PositionEmbedding(config.positions, config.max_length, config.dim)
         self.time = time
         self.norm = nn.LayerNorm(config.dim)
         self.encoder = CausalTransformer(config.dim, config.num_layers, config.num_heads, hidden_dim, dropout)
@@ -91,10 +91,10 @@ class _DomainNetwork(nn.Module):
     ) -> Tensor:
         """Encode item vectors [rows, length, dim]; the rest as in `CausalTransformer`.
 
-        `places` are positions, the same as they are counted (`model.positions`), and times, int64 [rows, length] each.
+        `places` are positions, those from the end, and times, int64 [rows, length] each.
         """
-        positions, counted, times = places
-        total = items + self.positions(counted)
+        positions, from_end, times = places
+        total = items + self.positions(positions, from_end)
         if self.time is not None:
             total = total + self.time(times, positions)
         embedding = self.dropout(self.norm(total))

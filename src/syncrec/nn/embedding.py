@@ -52,23 +52,32 @@ class TimeEmbedding(nn.Module):
         return (minutes.add(1).log2().ceil().long() + 1).clamp(max=_NUM_GAPS)
 
 
-class PositionEmbedding(nn.Embedding):
-    """A vector for each position from 0 on; positions behind `last`, the last one that training asks for, share its.
+class PositionEmbedding(nn.Module):
+    """The vector of a token's position from the start of its sequence, from its end, or both, added up.
 
-    Their own would be what was drawn at first. A user is asked for after one event more than in training, or two, so
-    without this the users of the longest histories are the ones to meet it.
+    The start token has position 0 in either count, and the last event 1 from the end. Positions behind `last`, the last
+    one that training asks for, share its vector: their own would be what was drawn at first, and the users of the
+    longest histories meet them, for they are asked after one event more than in training, or two.
     """
 
     last: Tensor
 
-    def __init__(self, max_length: int, dim: int) -> None:
-        super().__init__(max_length + 1, dim)
+    def __init__(self, count: str, max_length: int, dim: int) -> None:
+        """`count`: "start", "end" or "both"."""
+        super().__init__()
+        self.from_start = nn.Embedding(max_length + 1, dim) if count != "end" else None
+        self.from_end = nn.Embedding(max_length + 1, dim) if count != "start" else None
         self.register_buffer("last", torch.tensor(max_length))
-        nn.init.normal_(self.weight, std=0.02)
+        for table in (self.from_start, self.from_end):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, positions: Tensor) -> Tensor:
-        """Vectors of `positions` (int64 [...]), [..., dim]."""
-        return super().forward(torch.minimum(positions, self.last))
+    def forward(self, from_start: Tensor, from_end: Tensor | None) -> Tensor:
+        """The vectors [..., dim] of positions, int64 [...] each; `from_end` may be None where it is not counted."""
+        both = ((self.from_start, from_start), (self.from_end, from_end))
+        first, *more = [table(torch.minimum(p, self.last)) for table, p in both if table is not None and p is not None]
+        out: Tensor = first + more[0] if more else first
+        return out
 
 
 class HistoryEmbedding(nn.Module):
@@ -87,13 +96,14 @@ class HistoryEmbedding(nn.Module):
         dropout: PooledDropout,
         time: TimeEmbedding | None = None,
         items: nn.Module | None = None,
+        count: str = "start",
     ) -> None:
-        """`items`: the item table, already with its first values; None: a fresh one."""
+        """`items`: the item table, already with its first values; None: a fresh one; `count`: of positions."""
         super().__init__()
         table: Any = nn.Embedding(num_tokens, dim) if items is None else items
         self.items = table
         self.domains = nn.Embedding(num_domains + 1, dim)
-        self.positions = PositionEmbedding(max_length, dim)
+        self.positions = PositionEmbedding(count, max_length, dim)
         self.time = time
         self.norm = nn.LayerNorm(dim)
         self.dropout = dropout
@@ -108,7 +118,7 @@ class HistoryEmbedding(nn.Module):
         positions: Tensor,
         times: Tensor,
         items: Tensor | None = None,
-        counted: Tensor | None = None,
+        from_end: Tensor | None = None,
     ) -> Tensor:
         """Embed codes and times of equal shape [rows, length] to float [rows, length, dim].
 
@@ -116,9 +126,9 @@ class HistoryEmbedding(nn.Module):
             tokens, domains, times: codes, and unix seconds.
             positions: in the sequence, the start token has 0.
             items: float [rows, length, dim], vectors to take instead of the tokens' rows of the item table.
-            counted: numbers of the vectors of positions, where these do not count from the start.
+            from_end: positions from the end; None where these are not counted.
         """
-        places = self.positions(positions if counted is None else counted)
+        places = self.positions(positions, from_end)
         total = (self.items(tokens) if items is None else items) + self.domains(domains) + places
         if self.time is not None:
             total = total + self.time(times, positions)

@@ -97,7 +97,8 @@ def num_dense_parameters(config: Config, num_domains: int) -> int:
     gates = tasks * model.num_experts * (d + 1)
     towers = tasks * (2 * d * h + h + 3 * d)
     times = (_NUM_PERIODS + _NUM_GAPS) * d if model.time else 0
-    tables = (num_domains + 1) * d + (model.max_length + 1) * d + times + 2 * d
+    positions = (model.max_length + 1) * d * (2 if model.positions == "both" else 1)
+    tables = (num_domains + 1) * d + positions + times + 2 * d
     return experts + gates + towers + tables + num_domains * d * d
 
 
@@ -242,7 +243,8 @@ def optimizer_work(num_parameters: float, num_tensors: float) -> Work:
 
 def num_tensors(config: Config) -> int:
     """Dense parameters by count: 12 a layer, 2 a final norm, and those of gates, towers, tables."""
-    return config.model.num_experts * (12 * config.model.num_layers + 2) + 2 + 6 + 7
+    tables = 8 if config.model.positions == "both" else 7
+    return config.model.num_experts * (12 * config.model.num_layers + 2) + 2 + 6 + tables
 
 
 def step_work(step: StepShape, config: Config, num_items: int, num_domains: int) -> dict[str, Work]:
