@@ -95,7 +95,7 @@ class ModelConfig(Section):
         "people stay with similar items, harms where the next item is unlike the last",
     )
     positions: Literal["start", "end", "both"] = Field(
-        "both",
+        "end",
         description="count positions of events from the start of the history, from its end, so that the last event of "
         "a question has the position of the last ones in training, or both",
     )

@@ -46,7 +46,7 @@ def test_fresh_adapters_change_nothing():
     model = small_model(CATALOGUE, name="abxi")
     _, batch = training_batch(CATALOGUE, HISTORIES, 6)
     view = batch.single
-    embedding = model.embedding(view.tokens, view.domains, view.positions, view.times)
+    embedding = model.embed(view)
     for group in range(CATALOGUE.num_domains + 1):
         groups = torch.full_like(view.domains, group)
         plain = model.encoder.encoder(embedding, view.mask)

@@ -117,7 +117,7 @@ def gate_weights(model, history, is_cross):
     view = batch.cross if is_cross else batch.single
     slots = batch.cross_slots if is_cross else batch.single_slots
     tasks = torch.zeros_like(view.domains) if is_cross else (view.domains + 1).clamp(max=CATALOGUE.num_domains)
-    embedding = model.embedding(view.tokens, view.domains, view.positions, view.times)
+    embedding = model.embed(view)
     _, weights = model.mixture(embedding, view.mask, tasks, is_cross=is_cross)
     return in_given_order(packed, weights.flatten(0, 1)[slots])
 
