@@ -19,7 +19,7 @@ Ours, where the package differs:
 - the encoder is that of all models here (normalisation before each part, ReLU, no gate in the feed-forward part), and a
   dLoRA acts on the output of each of its blocks: h + B A h. B is zero at first, as in LoRA (Hu et al., ICLR 2022), but
   nothing is frozen;
-- the embedding is that of all models here, with domain and time; positions count from the start and not from the end;
+- the embedding is that of all models here, with domain and time, and a start token; theirs has positions from the end;
 - the answer is called `cross`, as it has read the whole hybrid history;
 - the rank of all adapters is dim / 8 (theirs is tuned, 4 to 64 at dim 256);
 - any number of domains, where the paper has two;
