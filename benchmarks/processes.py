@@ -110,13 +110,13 @@ def _count(dist: Any, told: dict[str, int]) -> None:
     """Add up the bytes that go into sums and gathers from Python; those of gradients go another way."""
     all_reduce, all_gather = dist.all_reduce, dist.all_gather
 
-    def reduce(tensor: Any, *arguments: Any) -> Any:
+    def reduce(tensor: Any, *arguments: Any, **named: Any) -> Any:
         told["bytes"] += tensor.nbytes
-        return all_reduce(tensor, *arguments)
+        return all_reduce(tensor, *arguments, **named)
 
-    def gather(parts: Any, tensor: Any) -> Any:
+    def gather(parts: Any, tensor: Any, **named: Any) -> Any:
         told["bytes"] += tensor.nbytes
-        return all_gather(parts, tensor)
+        return all_gather(parts, tensor, **named)
 
     dist.all_reduce, dist.all_gather = reduce, gather
 
