@@ -16,7 +16,6 @@ from syncrec.fitting import TrainingSession
 from syncrec.parallel import (
     gather_rows,
     gather_strided,
-    maximum_over_processes,
     process_group,
     processes,
     sum_over_processes,
@@ -109,7 +108,6 @@ def talk():
     (rows * torch.arange(len(rows))).sum().backward()
     return {
         "sum": sum_over_processes(torch.tensor([group.rank, 1])).tolist(),
-        "maximum": maximum_over_processes(group.rank == 1),
         "rows": rows.tolist(),
         "before": before,
         "gradient": own.grad.tolist(),

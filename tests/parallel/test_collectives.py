@@ -7,7 +7,6 @@ from syncrec.errors import OtherProcessError
 def test_one_process_alone_has_nothing_to_tell(in_processes):
     assert members.talk() == {
         "sum": [0, 1],
-        "maximum": False,
         "rows": [0.0],
         "before": 0,
         "gradient": [0.0],
@@ -21,7 +20,6 @@ def test_sums_rows_and_gradients_go_through_all_processes(in_processes, size):
     before = 0
     for rank, told in enumerate(in_processes(members.talk, size)):
         assert told["sum"] == [size * (size - 1) // 2, size]
-        assert told["maximum"] == 1
         assert told["rows"] == rows
         assert told["before"] == before
         # Each of the processes multiplies row i by i, so that its gradient is i from each.

@@ -8,7 +8,6 @@ from syncrec.parallel.collectives import (
     PendingSum,
     gather_rows,
     gather_strided,
-    maximum_over_processes,
     sum_over_processes,
 )
 from syncrec.parallel.draws import BatchRows
@@ -33,7 +32,6 @@ __all__ = [
     "launched_as",
     "log_sum_over_processes",
     "lost_process_is_clear",
-    "maximum_over_processes",
     "process_group",
     "processes",
     "sharded_tables",

@@ -14,7 +14,6 @@ __all__ = [
     "PendingSum",
     "gather_rows",
     "gather_strided",
-    "maximum_over_processes",
     "sum_over_processes",
 ]
 
@@ -42,16 +41,6 @@ class PendingSum:
 def sum_over_processes(values: Tensor) -> Tensor:
     """The result of `PendingSum`, at once."""
     return PendingSum(values).result()
-
-
-def maximum_over_processes(value: int) -> int:
-    """The largest of all processes' values."""
-    if not processes().are_several:
-        return value
-    out = torch.tensor(value)
-    with lost_process_is_clear():
-        dist.all_reduce(out, dist.ReduceOp.MAX)
-    return int(out)
 
 
 def _wait(work: Any) -> None:
