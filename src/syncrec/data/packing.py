@@ -290,7 +290,7 @@ def longest_segments(dataset: Dataset, ends: Ints, together: Ints, max_length: i
         max_length: T.
     """
     longest = np.zeros(int(together.max(initial=0)) + 1, dtype=np.int64)
-    starts = np.maximum(np.asarray(dataset.user_offsets)[:-1], ends - max_length - 1)
+    starts = _first_targets(np.asarray(dataset.user_offsets)[:-1], ends, max_length)
     for first in range(0, len(ends), _USERS_AT_ONCE):
         some = slice(first, first + _USERS_AT_ONCE)
         users, events = event_ranges(starts[some], ends[some])
@@ -323,11 +323,16 @@ def training_batches(  # noqa: PLR0913 (what of which epoch, and whose part)
     for start in range(skip * batch_size, len(order), batch_size):
         chosen = order[start : start + batch_size]
         stops = ends[chosen]
-        starts = np.maximum(firsts[chosen], stops - packer.max_length - 1)
+        starts = _first_targets(firsts[chosen], stops, packer.max_length)
         own, first, total = _share(stops - starts, *share)
         events, lengths, times = _gather(dataset, starts[own], stops[own])
         batch = packer.training_batch(events, lengths, times)
         yield replace(batch, first_target=first, num_all_targets=total)
+
+
+def _first_targets(firsts: Ints, stops: Ints, max_length: int) -> Ints:
+    """Where the last T + 1 events before `stops` begin, of users whose events begin at `firsts`; event indices [n]."""
+    return np.maximum(firsts, stops - max_length - 1)
 
 
 def _share(lengths: Ints, number: int, count: int) -> tuple[slice, int, int]:
@@ -371,7 +376,6 @@ def _last_events(arrays: Sequence[Ints], length: int) -> Ints:
 
 def _gather(dataset: Dataset, starts: Ints, stops: Ints) -> tuple[Ints, Ints, Ints]:
     """Items of the events in all ranges, lengths of the ranges, times of the events."""
-    lengths = np.asarray(stops - starts, dtype=np.int64)
-    indices = np.repeat(starts, lengths) + _ranges(lengths)
+    _, indices = event_ranges(starts, stops)
     items = np.asarray(dataset.items)[indices].astype(np.int64)
-    return items, lengths, np.asarray(dataset.timestamps)[indices]
+    return items, np.asarray(stops - starts, dtype=np.int64), np.asarray(dataset.timestamps)[indices]

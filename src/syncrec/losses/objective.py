@@ -103,7 +103,8 @@ class JointObjective(nn.Module):
         names = model.answer_names
         anchors = self._anchors(model, batch, generator)
         encoded, own_losses = self._encode(model, batch, generator)
-        singles = anchors.start_gathering(encoded["single"]) if len(names) > 1 else None
+        compares = len(names) > 1 and self.config.mutual_information_weight > 0
+        singles = anchors.start_gathering(encoded["single"]) if compares else None
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
         targets = Targets(batch.targets, batch.domains, batch.domain_counts, batch.rows)
         losses = self.next_item(queries, model.item_vectors, targets, generator)
@@ -112,13 +113,13 @@ class JointObjective(nn.Module):
         means = dict(zip(names, sum_over_processes(shares).unbind(1), strict=True))
         share = dict(zip(names, shares.unbind(1), strict=True))
         information = shares.new_zeros(())
-        if singles is not None:
+        if len(names) > 1:
             gap = means["single"] - means["cross"]  # (M8)
             if self.training and self.correction.config.gap == "training":
                 self.correction.update(gap, counts > 0)
             weights = self.correction.weights()
             total = (weights * share["cross"]).sum() + self.config.single_weight * share["single"].sum()
-            if self.config.mutual_information_weight > 0:
+            if singles is not None:
                 cross = encoded["cross"][anchors.chosen]
                 information = self.mutual_information(cross, singles, anchors.counts[1])
                 total = total + self.config.mutual_information_weight * information
@@ -133,7 +134,7 @@ class JointObjective(nn.Module):
         return LossReport(total, means, counts, gap, weights, sums, tuple(own_losses))
 
     def _anchors(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> _Anchors:
-        """None where there is no mutual information."""
+        """Who stands for each user and domain in `batch`; nobody where there is no mutual information."""
         if len(model.answer_names) == 1 or self.config.mutual_information_weight == 0:
             return _Anchors(batch.targets[:0], batch)
         chosen = choose_anchors(batch.users, batch.domains, batch.rows.uniform(generator))
