@@ -20,7 +20,7 @@ RANKS = [
     {"models"},
     {"losses", "checkpoint", "shards", "runs"},
     {"training", "evaluation"},
-    {"reports", "experimentation", "serving", "validation", "analysis"},
+    {"reports", "experimentation", "serving", "ranker", "validation", "analysis"},
     {
         "pipeline",
         "batch_scoring",

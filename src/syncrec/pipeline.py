@@ -18,19 +18,31 @@ from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
 from syncrec.data.packing import ViewName
 from syncrec.errors import ConfigError, DataError
-from syncrec.evaluation import EvaluationResult, Provenance, Scorer, evaluate, result_path, save_result, versions
+from syncrec.evaluation import (
+    EvaluationResult,
+    NegativeDraw,
+    Provenance,
+    Ranks,
+    Scorer,
+    evaluate,
+    evaluate_ranks,
+    result_path,
+    save_result,
+    versions,
+)
 from syncrec.fitting import TrainingSession, check_trainable, find_communities
 from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
-from syncrec.models.scoring import PopularityScorer, answer_vectors
+from syncrec.models.scoring import PopularityScorer
 from syncrec.parallel import Processes, process_group, processes, together
+from syncrec.ranker import make_ranker
 from syncrec.runs import RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import check_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import answer_scorers, best_factors
+from syncrec.validation import best_factors
 
 if TYPE_CHECKING:
     from syncrec.data.prepare import Source
@@ -71,20 +83,29 @@ class Run:
     def _open(self) -> tuple[Dataset, TrainedModel]:
         if self._opened is None:
             trained = self.directory.trained_model(self._device)
-            self._opened = self.directory.dataset(self._dataset_path), trained
+            self._opened = together(lambda: self.directory.dataset(self._dataset_path)), trained
         return self._opened
 
     def evaluate(self, split: Split = "test", protocol: str = "full", seed: int = 0) -> EvaluationResult:
-        """Every answer of the run on `split`; the result is also kept in the run's `results` folder."""
+        """Every answer of the run on `split`; the result is also kept in the run's `results` folder.
+
+        In a group of processes (`syncrec.parallel.process_group`) they share the work, and each gets the result.
+        """
         queries = self.dataset.queries(split)
         trained = self.trained if split == "test" else self.directory.trained_model(self._device, for_validation=True)
-        vectors = answer_vectors(trained.model, self.dataset, queries)
-        scorers = answer_scorers(vectors, queries, trained.fusion_weights)
-        result = evaluate(queries, self.dataset, scorers, self._provenance(), protocol=protocol, split=split, seed=seed)
-        place = result_path(self.path, split, protocol, seed)
+
+        def rank(draw: NegativeDraw | None) -> Ranks:
+            return make_ranker(trained.model, self.dataset, queries).ranks(trained.fusion_weights, draw)
+
+        provenance = self._provenance()
+        result = evaluate_ranks(queries, self.dataset, rank, provenance, protocol=protocol, split=split, seed=seed)
+        together(lambda: self._keep(result) if processes().is_main else None)
+        return result
+
+    def _keep(self, result: EvaluationResult) -> None:
+        place = result_path(self.path, result.split, result.protocol, result.negatives_seed)
         save_result(place, result)
         refresh_card(self.directory, self.dataset, place)
-        return result
 
     def recommend(
         self, user: str, domain: str, k: int = 10, *, answer: Answer = "fused", exclude_seen: bool = False

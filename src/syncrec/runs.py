@@ -29,6 +29,7 @@ from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, CheckpointError
 from syncrec.models.interface import SequentialModel
 from syncrec.models.registry import build_model
+from syncrec.parallel import processes
 from syncrec.shards import load_together
 
 __all__ = ["BEST_NAME", "LAST_NAME", "LOG_NAME", "REFIT_NAME", "RunDirectory", "TrainedModel", "library_versions"]
@@ -114,7 +115,7 @@ class RunDirectory:
         return cls(path, load_config(path / "config.toml"), info)
 
     def dataset(self, moved_to: Path | None = None) -> Dataset:
-        """The dataset it was trained on.
+        """The dataset it was trained on, whose content the main process alone checks.
 
         Raises:
             ArtifactError: it is gone, altered, or another one.
@@ -122,7 +123,7 @@ class RunDirectory:
         place = moved_to or Path(os.path.normpath(self.path / self.info["dataset"]))
         if not place.exists():
             raise ArtifactError(f"{place}: the dataset of run {self.path} is gone; if it was moved, give --dataset")
-        dataset = Dataset(place)
+        dataset = Dataset(place, check_content=processes().is_main)
         if dataset.checksum != self.info["dataset_checksum"]:
             raise ArtifactError(
                 f"{place}: is not the dataset that {self.path} was trained on (checksum differs); "

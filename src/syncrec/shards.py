@@ -6,10 +6,9 @@ after it, by the main one. So whenever a process is killed, the file names a who
 it.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from syncrec.checkpoint import Checkpoint, load_checkpoint, optimizer_tensors, save_checkpoint
 from syncrec.errors import CheckpointError
-from syncrec.parallel import ShardedTable, processes, together
+from syncrec.parallel import ShardedTable, processes, sum_over_processes, together
 from syncrec.parallel.shards import load_shards, save_shards
 
 __all__ = ["load_together", "save_together"]
@@ -37,8 +36,7 @@ def save_together(
     Args:
         path: of the file.
         modules: group -> what to save the tensors of.
-        state: JSON-able, the same in all processes, and another one for other tensors: it gives the folder its name, so
-            that the folder before it stays until the file is replaced.
+        state: JSON-able, the same in all processes.
         optimizer: becomes the group `optimizer`.
     """
     groups = {name: module.state_dict() for name, module in modules.items()}
@@ -47,8 +45,7 @@ def save_together(
     table = _table(modules.values())
     rows = {} if table is None else _rows_of_table(groups, modules, optimizer)
     if rows and table is not None:
-        digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:12]
-        folder = path.parent / f"{path.stem}-shards-{digest}"
+        folder = _fresh_folder(path)
         save_shards(folder, {name: groups[group][key] for name, (group, key) in rows.items()}, table.num_rows)
         for group, key in rows.values():
             del groups[group][key]
@@ -77,6 +74,16 @@ def load_together(path: Path, model: nn.Module) -> Checkpoint:
         group, _, key = name.partition("/")
         checkpoint.tensors.setdefault(group, {})[key] = tensor
     return checkpoint
+
+
+def _fresh_folder(path: Path) -> Path:
+    """A folder that is not there yet, so that the one before it stays until the file is replaced."""
+
+    def place(number: int) -> Path:
+        return path.parent / f"{path.stem}-shards-{number}"
+
+    free = next(number for number in count() if not place(number).exists()) if processes().is_main else 0
+    return place(int(sum_over_processes(torch.tensor(free))))
 
 
 def _table(modules: Any) -> ShardedTable | None:

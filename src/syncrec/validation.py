@@ -11,24 +11,22 @@ from syncrec.data.dataset import Dataset, Queries
 from syncrec.errors import ConfigError
 from syncrec.evaluation import (
     FUSION_GRID,
-    Scorer,
     all_metrics,
     choose_fusion_weights,
     full_ranks,
-    shared_ranks,
     summarise,
 )
 from syncrec.losses.full_softmax import full_softmax_loss
 from syncrec.models.interface import SequentialModel
 from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
-from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
-from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
+from syncrec.models.scoring import AnswerVectors
+from syncrec.parallel import sharded_tables, sum_over_processes
+from syncrec.ranker import make_ranker
 from syncrec.training.loop import Validation
 
 __all__ = [
     "COARSE_GRID",
     "FUSION_GRID",
-    "answer_scorers",
     "best_factors",
     "check_gap_is_measurable",
     "validate",
@@ -36,16 +34,6 @@ __all__ = [
 ]
 
 COARSE_GRID = (0.0, 0.5, 1.0)
-
-
-def answer_scorers(
-    vectors: AnswerVectors, queries: Queries, fusion_weights: Sequence[float] | None
-) -> dict[str, Scorer]:
-    """A scorer for each answer of the model and, with weights w_d [D], for the fused one."""
-    asked = dict(vectors.queries)
-    if fusion_weights is not None:
-        asked["fused"] = fuse(vectors.queries, fusion_weights, queries.domains)
-    return {name: VectorScorer(q, vectors.items, vectors.first_item) for name, q in asked.items()}
 
 
 def validate(
@@ -62,11 +50,11 @@ def validate(
     Several processes share the work, and each gets all the ranks. With `measure_gap` the gaps too, for a model that
     `check_gap_is_measurable` takes.
     """
-    shares_items = bool(sharded_tables(model))
-    ranker = (_SharedItems if shares_items else _SharedQueries)(model, dataset, queries)
+    ranker = make_ranker(model, dataset, queries)
     if len(model.answer_names) == 1:
-        return _validation(ranker.ranks(None), queries, dataset, config, None)
-    by_weight = {weight: ranker.ranks([weight] * dataset.num_domains)["fused"] for weight in grid}
+        answers = {name: answer.ranks for name, answer in ranker.ranks(None)[0].items()}
+        return _validation(answers, queries, dataset, config, None)
+    by_weight = {weight: ranker.fused_ranks([weight] * dataset.num_domains) for weight in grid}
     weights = choose_fusion_weights(by_weight.__getitem__, queries.domains, dataset.num_domains, grid)
     of_query = weights[queries.domains]
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
@@ -122,49 +110,6 @@ def best_factors(dataset: Dataset, seed: int, settings: FactorSettings) -> tuple
         return summarise(all_metrics(ranks), queries.domains, dataset.domains).macro["mrr"]
 
     return fit_factors(dataset, value, seed, settings)
-
-
-class _SharedQueries:
-    """Full ranks of queries that processes share out among them; alone, of all."""
-
-    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
-        group = processes()
-        self.dataset, self.own = dataset, queries.take(slice(group.rank, None, group.size))
-        self.vectors = answer_vectors(model, dataset, self.own)
-
-    def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
-        """Of all queries [Q], in the fused answer alone if there are weights for it."""
-        scorers = _wanted_scorers(self.vectors, self.own, fusion_weights)
-        ranks = full_ranks(self.own, self.dataset, scorers)
-        return {name: gather_strided(torch.as_tensor(own)).numpy() for name, own in ranks.items()}
-
-
-class _SharedItems:
-    """Full ranks where each process holds the vectors of a part of the items, and all those of all queries."""
-
-    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
-        self.dataset, self.own, self.part, group = dataset, queries, model.item_range, processes()
-        # As many for each, since all take part in a look-up: some are asked twice.
-        numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % len(queries)
-        share = answer_vectors(model, dataset, queries.take(numbers))
-        asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in share.queries.items()}
-        self.vectors = AnswerVectors(asked, share.items, share.first_item)
-
-    def ranks(self, fusion_weights: Sequence[float] | None) -> dict[str, np.ndarray]:
-        """Of all queries [Q], in the fused answer alone if there are weights for it."""
-        scorers = _wanted_scorers(self.vectors, self.own, fusion_weights)
-        return shared_ranks(self.own, self.dataset, scorers, self.part, _sum_of_all)
-
-
-def _wanted_scorers(
-    vectors: AnswerVectors, queries: Queries, fusion_weights: Sequence[float] | None
-) -> dict[str, Scorer]:
-    scorers = answer_scorers(vectors, queries, fusion_weights)
-    return scorers if fusion_weights is None else {"fused": scorers["fused"]}
-
-
-def _sum_of_all(values: np.ndarray) -> np.ndarray:
-    return sum_over_processes(torch.as_tensor(values)).numpy()
 
 
 def _validation(

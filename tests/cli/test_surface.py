@@ -17,7 +17,7 @@ OPTIONS = {
     """,
     "inspect": "--json",
     "train": "--out --model --config --set --resume --warm-start --track --processes",
-    "evaluate": "--split --protocol --seed --dataset --json",
+    "evaluate": "--split --protocol --seed --dataset --json --processes",
     "compare": "--metric --baseline --answer --json",
     "recommend": """--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json
         --engine --workers --address""",
@@ -105,11 +105,12 @@ class TestSurface:
             "not enough memory (Unable to allocate 9 GiB); give the process more, or ask for less",
         )
 
-    def test_a_command_that_trains_nothing_speaks_whatever_a_launcher_has_set(self, refused, place, monkeypatch):
+    @pytest.mark.parametrize("command", [("evaluate",), ("train", "--out", "run")])
+    def test_a_process_that_is_alone_speaks_whatever_a_launcher_has_set(self, refused, place, monkeypatch, command):
         monkeypatch.setenv("RANK", "3")
-        code, line = refused("evaluate", place / "nowhere")
+        code, line = refused(*command, place / "nowhere")
         assert code == 1
-        assert "no such run" in line
+        assert "no such" in line
 
     def test_ctrl_c_in_a_command_without_a_state_to_save(self, refused, place, monkeypatch):
         def interrupted(*_, **__):

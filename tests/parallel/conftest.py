@@ -58,9 +58,19 @@ def _free_port():
 
 
 @pytest.fixture(scope="session")
-def shared_dataset_path(tmp_path_factory):
+def make_dataset_path(tmp_path_factory):
+    """`make_dataset_path(sizes)`: a dataset of 60 users, with domains of these sizes."""
+
+    def make(sizes):
+        path = tmp_path_factory.mktemp("shared") / "dataset"
+        with artifacts.staged_directory(path) as stage:
+            write_dataset(stage, tiny_arrays(sizes), {"settings": {"max_history": None}})
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_dataset_path(make_dataset_path):
     """60 users, 3 domains. None of a single item: its loss is 0, and Adam makes a step of rounding."""
-    path = tmp_path_factory.mktemp("shared") / "dataset"
-    with artifacts.staged_directory(path) as stage:
-        write_dataset(stage, tiny_arrays((9, 6, 14)), {"settings": {"max_history": None}})
-    return path
+    return make_dataset_path((9, 6, 14))

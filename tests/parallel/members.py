@@ -12,6 +12,7 @@ from builders import small_config
 from syncrec import fitting, pipeline
 from syncrec.checkpoint import load_checkpoint
 from syncrec.data.dataset import Dataset
+from syncrec.evaluation import PROTOCOLS
 from syncrec.fitting import TrainingSession
 from syncrec.parallel import (
     gather_rows,
@@ -21,6 +22,7 @@ from syncrec.parallel import (
     sum_over_processes,
     together,
 )
+from syncrec.ranker import make_ranker
 from syncrec.runs import LAST_NAME
 from syncrec.training import loop
 
@@ -137,6 +139,28 @@ def validation(dataset_path, out, is_sharded=False):
         take_over(whole, session.fit.model)
     found = session._validate()
     return found.value, found.report, found.extra
+
+
+def ranks(run_path, draw):
+    """The result files' ranks of every protocol, and the ranks among the negatives of `draw`, as plain values."""
+    run = pipeline.open_run(run_path)
+    found = [run.evaluate("test", protocol, 3) for protocol in PROTOCOLS]
+    ranker = make_ranker(run.trained.model, run.dataset, run.dataset.queries("test"))
+    drawn, num_eligible = ranker.ranks(run.trained.fusion_weights, draw)
+    every = {**{result.protocol: result.answers for result in found}, "drawn": drawn}
+    return {
+        "eligible": num_eligible.tolist(),
+        **{
+            (protocol, name): (answer.ranks.tolist(), None if answer.num_above is None else answer.num_above.tolist())
+            for protocol, answers in every.items()
+            for name, answer in answers.items()
+        },
+    }
+
+
+def warm_start(dataset_path, out, settings, earlier):
+    """Train from the weights of `earlier`."""
+    pipeline.train(dataset_path, out, settings=settings, warm_start=earlier, show_progress=False)
 
 
 def train(dataset_path, out, settings, *, resume=False, killed_in_step=None):

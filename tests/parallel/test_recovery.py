@@ -68,3 +68,9 @@ def test_the_command_starts_processes_and_speaks_once(shared_dataset_path, tmp_p
     assert again.stderr == (
         f"syncrec: {tmp_path / 'run'}: exists already; choose another --out, or continue it with --resume\n"
     )
+    evaluate = [sys.executable, "-m", "syncrec", "evaluate", str(tmp_path / "run")]
+    alone, shared = (
+        subprocess.run([*evaluate, *more], capture_output=True, text=True, check=True).stdout
+        for more in ([], ["--processes", "2"])
+    )
+    assert shared == alone

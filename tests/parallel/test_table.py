@@ -6,6 +6,7 @@ import pytest
 from test_training import EVERY_PART, assert_same
 
 from syncrec.errors import CheckpointError, ConfigError
+from syncrec.evaluation import EvaluationProtocol, NegativeDraw
 from syncrec.pipeline import open_run, train
 
 RANDOM = {"model": members.RANDOM}
@@ -41,6 +42,22 @@ def test_ranks_over_parts_of_the_catalogue_are_those_over_all_of_it(in_processes
     assert shared == [alone] * 3
 
 
+@pytest.fixture(params=[False, True], ids=["whole table", "shared out table"])
+def run_path(request, in_processes, shared_dataset_path, tmp_path):
+    settings = (*SETTINGS, "training.epochs=1", _sharded(request.param))
+    in_processes(_train_with, 2, shared_dataset_path, tmp_path / "run", settings)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("scope", ["domain", "all"])
+def test_an_evaluation_in_several_processes_is_that_in_one(in_processes, run_path, scope):
+    draw = NegativeDraw(EvaluationProtocol("few", scope, 4, "few of many"), 5, "test")
+    (alone,) = in_processes(members.ranks, 1, run_path, draw)
+    assert len(set(alone["drawn", "fused"][0])) > 2
+    shared = in_processes(members.ranks, 3, run_path, draw)
+    assert shared == [alone] * 3
+
+
 def _train(path, out, options):
     return members.train(path, out, () if options.get("resume") else SETTINGS, **options)
 
@@ -72,14 +89,37 @@ def test_a_folder_that_is_gone_is_one_line(shared_dataset_path, tmp_path):
         open_run(run.path).recommend("u003", "Books")
 
 
-def test_a_warm_start_is_refused(shared_dataset_path, tmp_path):
-    whole = [setting for setting in SETTINGS if "sharded" not in setting]
-    train(shared_dataset_path, tmp_path / "run", settings=whole, show_progress=False)
-    with pytest.raises(CheckpointError, match="sharded_items cannot begin from another run"):
-        train(
-            shared_dataset_path, tmp_path / "next", settings=SETTINGS, warm_start=tmp_path / "run", show_progress=False
-        )
-    assert not (tmp_path / "next").exists()
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (True, True)], ids=str)
+def test_a_training_begins_from_a_run_whether_its_table_is_shared_out_or_not(
+    in_processes, shared_dataset_path, make_dataset_path, tmp_path, before, after
+):
+    in_processes(_train_with, 2, shared_dataset_path, tmp_path / "earlier", (*SETTINGS, _sharded(before)))
+    earlier, later = rows_by_name(tmp_path / "earlier"), make_dataset_path((11, 6, 12))
+    standing = (*SETTINGS, _sharded(after), "training.learning_rate=1e-12", "training.epochs=1")
+    for size in (1, 3):
+        arguments = (later, tmp_path / f"{size}", standing, tmp_path / "earlier")
+        assert in_processes(members.warm_start, size, *arguments) == [None] * size
+        rows = rows_by_name(tmp_path / f"{size}")
+        assert set(rows) - set(earlier) == {("Books", "B09"), ("Books", "B10")}
+        for name in rows.keys() & earlier.keys():
+            np.testing.assert_allclose(rows[name], earlier[name], atol=1e-6, err_msg=str(name))
+
+
+def _sharded(is_sharded):
+    return f"model.sharded_items={str(is_sharded).lower()}"
+
+
+def _train_with(path, out, settings):
+    return members.train(path, out, settings)
+
+
+def rows_by_name(out):
+    """The item table's rows, those of start tokens included."""
+    run = open_run(out)
+    table = run.trained.model.embedding.items.weight.detach().numpy()
+    items = [(d, name) for number, d in enumerate(run.dataset.domains) for name in run.dataset.item_tables[number]]
+    starts = [("start", number) for number in range(len(table) - len(items))]
+    return dict(zip([*items, *starts], table, strict=True))
 
 
 def test_a_start_from_co_occurrence_is_refused(shared_dataset_path, tmp_path):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from syncrec.cli.processes import ProcessCount, in_processes, told_once
 from syncrec.cli.text import console
 
 __all__ = ["evaluate"]
@@ -19,15 +20,24 @@ def evaluate(
     seed: Annotated[int, Parameter(help="of the draw of negatives")] = 0,
     dataset: Annotated[Path | None, Parameter(help="the dataset, if it was moved")] = None,
     json_file: Annotated[Path | None, Parameter(name="--json", help="write the result here as well")] = None,
+    processes: Annotated[ProcessCount, Parameter(help="on this machine, each with a share of the queries")] = None,
 ) -> None:
-    """Rank every target in every answer; tables by domain, and which domain gains or loses."""
+    """Rank every target in every answer; tables by domain, and which domain gains or loses.
+
+    On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec evaluate ...`.
+    """
+    group = in_processes(processes)
     from syncrec.evaluation import save_result
+    from syncrec.parallel import process_group
     from syncrec.pipeline import evaluate_popularity, open_run
     from syncrec.reports.summary import evaluation_tables
     from syncrec.reports.verdict import verdict_lines
 
-    opened = open_run(run, dataset)
-    result = opened.evaluate(split, protocol, seed)
+    with told_once(group), process_group():
+        opened = open_run(run, dataset)
+        result = opened.evaluate(split, protocol, seed)
+    if not group.is_main:
+        return
     floor = evaluate_popularity(opened.dataset, split, protocol, seed)
     for table in evaluation_tables(result, floor):
         console().print(table.to_rich(), "")

@@ -1,14 +1,11 @@
 """The command `train`."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
-from syncrec.errors import LostProcessError, SyncrecError
+from syncrec.cli.processes import ProcessCount, in_processes, told_once
 
 __all__ = ["train"]
 
@@ -32,27 +29,18 @@ def train(
     track: Annotated[
         list[Literal["tensorboard", "mlflow"]] | None, Parameter(help="also log there; repeatable")
     ] = None,
-    processes: Annotated[
-        int | None,
-        Parameter(help="on this machine, each with a share of every batch", validator=validators.Number(gte=1)),
-    ] = None,
+    processes: Annotated[ProcessCount, Parameter(help="on this machine, each with a share of every batch")] = None,
 ) -> None:
     """Train a model; stops cleanly on Ctrl-C and continues with --resume.
 
     On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec train ...`.
     """
-    from syncrec.parallel import launched_as
-
-    group = launched_as()
-    if processes is not None and processes > 1 and not group.are_several:
-        from syncrec.parallel.launcher import launch
-
-        sys.exit(launch(processes, "syncrec", sys.argv[1:]))
+    group = in_processes(processes)
     from syncrec.pipeline import train as train_model
     from syncrec.reports.summary import community_line
     from syncrec.reports.verdict import verdict_lines
 
-    with _told_once(group.is_main):
+    with told_once(group, "what was trained is saved; continue with the same command and --resume"):
         run = train_model(
             dataset,
             out,
@@ -73,21 +61,3 @@ def train(
         for line in verdict_lines(run.evaluate("validation")):
             print(line)
     print(f"run: {run.path}  (best epoch {run.trained.epoch + 1})")
-
-
-@contextlib.contextmanager
-def _told_once(is_main: bool) -> Iterator[None]:
-    """Of several processes that know the same, the main one alone tells it; of one that is lost, whoever is left."""
-    try:
-        yield
-    except LostProcessError:
-        raise
-    except (SyncrecError, OSError):
-        if is_main:
-            raise
-        sys.exit(1)
-    except KeyboardInterrupt:
-        if not is_main:
-            sys.exit(130)
-        saved = "what was trained is saved; continue with the same command and --resume"
-        raise KeyboardInterrupt(saved) from None

@@ -1,19 +1,22 @@
 """From scorers to results: the one evaluation that every model goes through."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from syncrec.data.dataset import Dataset, Queries, Split
 from syncrec.errors import DataError
-from syncrec.evaluation.metrics import FloatArray
+from syncrec.evaluation.metrics import FloatArray, IntArray
 from syncrec.evaluation.negatives import NegativeDraw
 from syncrec.evaluation.protocols import find_protocol
 from syncrec.evaluation.ranking import Scorer, query_blocks, score_block, tie_mean_ranks
 from syncrec.evaluation.results import AnswerRanks, EvaluationResult, Provenance
 from syncrec.evaluation.sampled import sampled_ranks
 
-__all__ = ["evaluate", "full_ranks"]
+__all__ = ["Ranks", "evaluate", "evaluate_ranks", "full_ranks", "ranks_of"]
+
+Ranks = tuple[Mapping[str, AnswerRanks], IntArray | None]
+"""Of each answer, and the eligible items of each query [Q] where negatives were drawn."""
 
 
 def evaluate(
@@ -42,14 +45,33 @@ def evaluate(
         DataError: there are no queries.
         SyncrecError: a scorer returned NaN.
     """
+
+    def rank(draw: NegativeDraw | None) -> Ranks:
+        return ranks_of(queries, dataset, scorers, draw)
+
+    return evaluate_ranks(queries, dataset, rank, provenance, protocol=protocol, split=split, seed=seed)
+
+
+def evaluate_ranks(
+    queries: Queries,
+    dataset: Dataset,
+    rank: Callable[[NegativeDraw | None], Ranks],
+    provenance: Provenance,
+    *,
+    protocol: str = "full",
+    split: Split = "test",
+    seed: int = 0,
+) -> EvaluationResult:
+    """The same with ranks that `rank` gives, among drawn negatives or, without a draw, among all items of a domain.
+
+    Raises:
+        UnknownNameError: there is no such protocol.
+        DataError: there are no queries.
+    """
     rule = find_protocol(protocol)
     if not len(queries):
         raise DataError(f"{dataset.path}: the {split} split has no queries; prepare it with longer histories")
-    num_eligible = None
-    if rule.num_negatives is None:
-        answers = {name: AnswerRanks(ranks) for name, ranks in full_ranks(queries, dataset, scorers).items()}
-    else:
-        answers, num_eligible = sampled_ranks(queries, dataset, scorers, NegativeDraw(rule, seed, split))
+    answers, num_eligible = rank(None if rule.num_negatives is None else NegativeDraw(rule, seed, split))
     return EvaluationResult(
         provenance=provenance,
         protocol=protocol,
@@ -59,9 +81,20 @@ def evaluate(
         domains=dataset.domains,
         users=_user_ids(queries, dataset),
         query_domains=queries.domains,
-        answers=answers,
+        answers=dict(answers),
         num_eligible=num_eligible,
     )
+
+
+def ranks_of(queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+    """Ranks of each query's target in each answer.
+
+    Raises:
+        SyncrecError: a scorer returned NaN.
+    """
+    if draw is not None:
+        return sampled_ranks(queries, dataset, scorers, draw)
+    return {name: AnswerRanks(ranks) for name, ranks in full_ranks(queries, dataset, scorers).items()}, None
 
 
 def full_ranks(queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer]) -> dict[str, FloatArray]:

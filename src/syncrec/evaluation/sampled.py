@@ -10,7 +10,7 @@ from syncrec.evaluation.negatives import NegativeDraw, seen_items
 from syncrec.evaluation.ranking import Block, Scorer, Scores, count_above, query_blocks, score_block, target_scores
 from syncrec.evaluation.results import AnswerRanks
 
-__all__ = ["block_negatives", "sampled_ranks"]
+__all__ = ["block_negatives", "count_above_among", "sampled_ranks"]
 
 
 def sampled_ranks(
@@ -33,8 +33,8 @@ def sampled_ranks(
         for name, scorer in scorers.items():
             scores = score_block(scorer, block, name)
             own = target_scores(scores, queries.targets[block.queries] - block.item_start)
-            num_above[name][block.queries] = count_above(scores, own) - _count_above_among(scores, own, seen, block)
-            ranks[name][block.queries] = 1.0 + _count_above_among(scores, own, drawn, block)
+            num_above[name][block.queries] = count_above(scores, own) - count_above_among(scores, own, seen, block)
+            ranks[name][block.queries] = 1.0 + count_above_among(scores, own, drawn, block)
     return {name: AnswerRanks(ranks[name], num_above[name]) for name in scorers}, num_eligible
 
 
@@ -48,7 +48,7 @@ def block_negatives(
     return seen, [draw.negatives(int(event), *span, items) for event, items in zip(events, seen, strict=True)]
 
 
-def _count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
+def count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
     """Of each row's `items`, how many score strictly higher than the row's target."""
     rows = zip(scores, own, items, strict=True)
     counts = [np.count_nonzero(row[chosen - block.item_start] > score) for row, score, chosen in rows]

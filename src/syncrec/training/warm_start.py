@@ -20,12 +20,13 @@ from syncrec.data.dataset import Dataset
 from syncrec.errors import CheckpointError
 from syncrec.models.interface import SequentialModel
 from syncrec.nn.embedding import TimeEmbedding
+from syncrec.parallel import ShardedTable
 from syncrec.runs import RunDirectory, TrainedModel
 
 __all__ = ["EarlierRun"]
 
 _ITEMS = "embedding.items.weight"
-_MAY_DIFFER = {"dropout"}
+_MAY_DIFFER = {"dropout", "sharded_items"}
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,6 @@ class EarlierRun:
         Raises:
             CheckpointError: the network or the domains differ; the text names what, and both values.
         """
-        if config.sharded_items:
-            raise CheckpointError(
-                f"--warm-start {self.path}: a model with model.sharded_items cannot begin from another run yet; "
-                "leave one of them out"
-            )
         old, new = self.trained.model.config.model_dump(), config.model_dump()
         differs = [f"model.{key} is {new[key]!r} (there {old[key]!r})" for key in new if new[key] != old[key]]
         differs = [text for text in differs if text.partition(" ")[0].removeprefix("model.") not in _MAY_DIFFER]
@@ -73,22 +69,33 @@ class EarlierRun:
         return len(_matches(self.dataset, dataset)[0])
 
     def give_weights(self, model: SequentialModel, dataset: Dataset) -> None:
-        """Let `model`, fresh and built for `dataset`, begin from this run."""
+        """Let `model`, fresh and built for `dataset`, begin from this run; by all processes together."""
         old = {name: tensor.detach() for name, tensor in self.trained.model.state_dict().items()}
         fresh = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         observed = {name: fresh[name] for name, _ in model.named_buffers() if name in fresh}
-        weights = {**old, **observed, _ITEMS: self._item_rows(old[_ITEMS], fresh[_ITEMS], dataset)}
+        weights = {**old, **observed, _ITEMS: self._item_rows(model, fresh[_ITEMS], dataset)}
         for name in _time_embeddings(model):
             edges, periods = f"{name}.edges", f"{name}.periods.weight"
             weights[periods] = _periods(old[periods], old[edges], fresh[edges])
         load_module(model, weights, str(self.path))
 
-    def _item_rows(self, old: Tensor, fresh: Tensor, dataset: Dataset) -> Tensor:
-        """The table for `dataset`: rows of known items and of the start tokens from `old`, others fresh."""
+    @torch.no_grad()
+    def _item_rows(self, model: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
+        """What this process holds of the table for `dataset`: known items and start tokens from here, others fresh.
+
+        Either table may be shared out over processes, so the rows are asked of their owners.
+        """
         here, there = _matches(self.dataset, dataset)
+        tokens = np.arange(dataset.num_items, model.catalogue.num_tokens)
+        here = np.concatenate([here, tokens])
+        there = np.concatenate([there, tokens - dataset.num_items + self.dataset.num_items])
+        table = model.embedding.items
+        start = table.start if isinstance(table, ShardedTable) else 0
+        is_own = (here >= start) & (here < start + len(fresh))
         rows = fresh.clone()
-        rows[torch.from_numpy(here)] = old[torch.from_numpy(there)]
-        rows[dataset.num_items :] = old[self.dataset.num_items :]
+        rows[torch.from_numpy(here[is_own] - start)] = self.trained.model.embedding.items(
+            torch.from_numpy(there[is_own])
+        )
         return rows
 
 

@@ -1,0 +1,103 @@
+"""Ranks of queries in every answer of a model, by one process or by several that share the work.
+
+Where every process holds the whole model they share out the queries. Where each holds a part of the item table they
+share out the encoding of the queries, and then each ranks all of them among its own items.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from syncrec.data.dataset import Dataset, Queries
+from syncrec.evaluation import AnswerRanks, NegativeDraw, Ranks, Scorer, ranks_of, shared_ranks, shared_sampled_ranks
+from syncrec.models.interface import SequentialModel
+from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
+from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
+
+__all__ = ["Ranker", "make_ranker"]
+
+Number = TypeVar("Number", np.float64, np.int64)
+
+
+class Ranker(ABC):
+    """A model that was asked all queries; its answers can be fused and ranked as often as is wanted."""
+
+    def __init__(self, dataset: Dataset, own: Queries, vectors: AnswerVectors) -> None:
+        """`own`: the queries that this process ranks; `vectors`: of these, and of the items among which it does."""
+        self.dataset, self.own, self.vectors = dataset, own, vectors
+
+    def ranks(self, fusion_weights: Sequence[float] | None, draw: NegativeDraw | None = None) -> Ranks:
+        """Of all queries in every answer, the same in every process; with weights w_d [D] the fused one is among them.
+
+        With a `draw` among its negatives, else among all items of the target's domain.
+        """
+        return self._ranks(self._scorers(fusion_weights), draw)
+
+    def fused_ranks(self, fusion_weights: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Of all queries [Q] in the fused answer alone, among all items of the target's domain."""
+        return self._ranks({"fused": self._scorers(fusion_weights)["fused"]}, None)[0]["fused"].ranks
+
+    def _scorers(self, fusion_weights: Sequence[float] | None) -> dict[str, Scorer]:
+        asked = dict(self.vectors.queries)
+        if fusion_weights is not None:
+            asked["fused"] = fuse(self.vectors.queries, fusion_weights, self.own.domains)
+        return {name: VectorScorer(q, self.vectors.items, self.vectors.first_item) for name, q in asked.items()}
+
+    @abstractmethod
+    def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+        """Of all queries in these answers."""
+
+
+def make_ranker(model: SequentialModel, dataset: Dataset, queries: Queries) -> Ranker:
+    """Ask `model` all `queries`, with all processes together; each has the same queries."""
+    return (_SharedItems if sharded_tables(model) else _SharedQueries)(model, dataset, queries)
+
+
+class _SharedQueries(Ranker):
+    """Queries are shared out among processes; alone, one has all."""
+
+    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
+        group = processes()
+        own = queries.take(slice(group.rank, None, group.size))
+        super().__init__(dataset, own, answer_vectors(model, dataset, own))
+
+    def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+        answers, num_eligible = ranks_of(self.own, self.dataset, scorers, draw)
+        gathered = {
+            name: AnswerRanks(_of_all(own.ranks), None if own.num_above is None else _of_all(own.num_above))
+            for name, own in answers.items()
+        }
+        return gathered, None if num_eligible is None else _of_all(num_eligible)
+
+
+class _SharedItems(Ranker):
+    """Each process holds the vectors of a part of the items, and gets those of all queries."""
+
+    def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
+        self.part, group = model.item_range, processes()
+        # As many for each, since all take part in a look-up: some are asked twice.
+        numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % max(1, len(queries))
+        share = answer_vectors(model, dataset, queries.take(numbers))
+        asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in share.queries.items()}
+        super().__init__(dataset, queries, AnswerVectors(asked, share.items, share.first_item))
+
+    def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+        if draw is not None:
+            return shared_sampled_ranks(self.own, self.dataset, scorers, draw, self.part, _sum_of_all)
+        found = shared_ranks(self.own, self.dataset, scorers, self.part, _sum_of_all)
+        return {name: AnswerRanks(ranks) for name, ranks in found.items()}, None
+
+
+def _of_all(own: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """The values of all queries, of which each process has its share."""
+    found: npt.NDArray[Number] = gather_strided(torch.as_tensor(own)).numpy()
+    return found
+
+
+def _sum_of_all(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = sum_over_processes(torch.as_tensor(values)).numpy()
+    return found
