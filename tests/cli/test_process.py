@@ -56,6 +56,17 @@ class TestProcess:
         )
         assert (done.returncode, done.stdout, done.stderr) == (130, "", "syncrec: stopped\n")
 
+    @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("command", ["--help", "nonsense"])
+    def test_a_signal_while_the_interpreter_ends_says_nothing(self, kind, command):
+        code = (
+            "import atexit, os, time; from syncrec.cli import entry_point\n"
+            f"atexit.register(time.sleep, 60); atexit.register(os.kill, os.getpid(), {int(kind)}); entry_point()"
+        )
+        done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
+        assert done.returncode == -kind
+        assert len(done.stderr.splitlines()) == (command == "nonsense")
+
     def test_the_module_gives_exit_code_and_one_line(self):
         process = shell("prepare", "nowhere.csv", "--out", "data")
         out, err = process.communicate(timeout=60)

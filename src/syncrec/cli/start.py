@@ -25,4 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def entry_point() -> None:
     """What the installed command `syncrec` runs."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    try:
+        code = main()
+    finally:  # all is said; a signal while the interpreter ends would be a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.exit(code)
