@@ -105,8 +105,8 @@ class ModelConfig(Section):
     )
     sharded_items: bool = Field(
         False,
-        description="share the rows of the item table out over the processes that train, for a catalogue that one "
-        "device cannot hold; needs item_start = random",
+        description="share the rows of the item table out over the processes that train or evaluate, for a catalogue "
+        "that one device cannot hold; needs item_start = random",
     )
     mixing: Literal["asymmetric", "no-stop-gradient", "no-separation", "own-only"] = Field(
         "asymmetric",

@@ -67,7 +67,7 @@ class NonFiniteLossError(SyncrecError):
 
 
 class LostProcessError(SyncrecError):
-    """Another of several processes that train together has ended or does not answer any more."""
+    """Another of several processes that work together has ended or does not answer any more."""
 
 
 class OtherProcessError(SyncrecError):

@@ -35,7 +35,7 @@ from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
 from syncrec.models.scoring import PopularityScorer
 from syncrec.parallel import Processes, process_group, processes, together
-from syncrec.ranker import make_ranker
+from syncrec.ranker import make_ranker, shared_ranks_of
 from syncrec.runs import RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def dataset(self) -> Dataset:
-        """The dataset it was trained on."""
+        """The dataset it was trained on; in a group of processes all must ask for it together, as for all here."""
         return self._open()[0]
 
     @property
@@ -132,10 +132,13 @@ class Run:
 def evaluate_popularity(
     dataset: Dataset, split: Split = "test", protocol: str = "full", seed: int = 0
 ) -> EvaluationResult:
-    """The floor: items ranked by their number of training events."""
-    scorers = {"popularity": PopularityScorer(dataset)}
-    provenance = Provenance(model="popularity", versions=versions())
-    return evaluate(dataset.queries(split), dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
+    """The floor: items ranked by their number of training events; processes share the work."""
+    queries, provenance = dataset.queries(split), Provenance(model="popularity", versions=versions())
+
+    def rank(draw: NegativeDraw | None) -> Ranks:
+        return shared_ranks_of(lambda _: {"popularity": PopularityScorer(dataset)}, dataset, queries, draw)
+
+    return evaluate_ranks(queries, dataset, rank, provenance, protocol=protocol, split=split, seed=seed)
 
 
 def evaluate_neighbours(

@@ -5,7 +5,7 @@ share out the encoding of the queries, and then each ranks all of them among its
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -16,9 +16,9 @@ from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation import AnswerRanks, NegativeDraw, Ranks, Scorer, ranks_of, shared_ranks, shared_sampled_ranks
 from syncrec.models.interface import SequentialModel
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
-from syncrec.parallel import gather_strided, processes, sharded_tables, sum_over_processes
+from syncrec.parallel import all_at_once, gather_strided, processes, sharded_tables, sum_over_processes
 
-__all__ = ["Ranker", "make_ranker"]
+__all__ = ["Ranker", "make_ranker", "shared_ranks_of"]
 
 Number = TypeVar("Number", np.float64, np.int64)
 
@@ -53,7 +53,7 @@ class Ranker(ABC):
 
 
 def make_ranker(model: SequentialModel, dataset: Dataset, queries: Queries) -> Ranker:
-    """Ask `model` all `queries`, with all processes together; each has the same queries."""
+    """Ask `model` all `queries`, at least one, with all processes together; each has the same queries."""
     return (_SharedItems if sharded_tables(model) else _SharedQueries)(model, dataset, queries)
 
 
@@ -61,17 +61,11 @@ class _SharedQueries(Ranker):
     """Queries are shared out among processes; alone, one has all."""
 
     def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
-        group = processes()
-        own = queries.take(slice(group.rank, None, group.size))
+        own = _share(queries)
         super().__init__(dataset, own, answer_vectors(model, dataset, own))
 
     def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
-        answers, num_eligible = ranks_of(self.own, self.dataset, scorers, draw)
-        gathered = {
-            name: AnswerRanks(_of_all(own.ranks), None if own.num_above is None else _of_all(own.num_above))
-            for name, own in answers.items()
-        }
-        return gathered, None if num_eligible is None else _of_all(num_eligible)
+        return _gathered_ranks(self.own, self.dataset, scorers, draw)
 
 
 class _SharedItems(Ranker):
@@ -80,7 +74,7 @@ class _SharedItems(Ranker):
     def __init__(self, model: SequentialModel, dataset: Dataset, queries: Queries) -> None:
         self.part, group = model.item_range, processes()
         # As many for each, since all take part in a look-up: some are asked twice.
-        numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % max(1, len(queries))
+        numbers = np.arange(group.rank, -(-len(queries) // group.size) * group.size, group.size) % len(queries)
         share = answer_vectors(model, dataset, queries.take(numbers))
         asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in share.queries.items()}
         super().__init__(dataset, queries, AnswerVectors(asked, share.items, share.first_item))
@@ -92,12 +86,39 @@ class _SharedItems(Ranker):
         return {name: AnswerRanks(ranks) for name, ranks in found.items()}, None
 
 
+def shared_ranks_of(
+    make_scorers: Callable[[Queries], Mapping[str, Scorer]],
+    dataset: Dataset,
+    queries: Queries,
+    draw: NegativeDraw | None,
+) -> Ranks:
+    """What `evaluation.ranks_of` gives, of `queries` that processes share out; each makes scorers of its own ones."""
+    own = _share(queries)
+    return _gathered_ranks(own, dataset, make_scorers(own), draw)
+
+
+def _share(queries: Queries) -> Queries:
+    """This process's queries; alone, all."""
+    group = processes()
+    return queries.take(slice(group.rank, None, group.size))
+
+
+def _gathered_ranks(own: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+    """Of all queries, where each process has scorers of its `own` ones."""
+    answers, num_eligible = all_at_once(lambda: ranks_of(own, dataset, scorers, draw))
+    gathered = {
+        name: AnswerRanks(_of_all(answer.ranks), None if answer.num_above is None else _of_all(answer.num_above))
+        for name, answer in answers.items()
+    }
+    return gathered, None if num_eligible is None else _of_all(num_eligible)
+
+
 def _of_all(own: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """The values of all queries, of which each process has its share."""
     found: npt.NDArray[Number] = gather_strided(torch.as_tensor(own)).numpy()
     return found
 
 
-def _sum_of_all(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    found: npt.NDArray[np.float64] = sum_over_processes(torch.as_tensor(values)).numpy()
+def _sum_of_all(make: Callable[[], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    found: npt.NDArray[np.float64] = sum_over_processes(torch.as_tensor(all_at_once(make))).numpy()
     return found

@@ -8,7 +8,6 @@ it.
 
 import shutil
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from syncrec.checkpoint import Checkpoint, load_checkpoint, optimizer_tensors, save_checkpoint
 from syncrec.errors import CheckpointError
-from syncrec.parallel import ShardedTable, processes, sum_over_processes, together
+from syncrec.parallel import ShardedTable, all_at_once, processes, sum_over_processes, together
 from syncrec.parallel.shards import load_shards, save_shards
 
 __all__ = ["load_together", "save_together"]
@@ -56,18 +55,26 @@ def save_together(
 def load_together(path: Path, model: nn.Module) -> Checkpoint:
     """The checkpoint at `path`, with those rows of the model's table that this process holds, if it is shared out.
 
-    Then all processes must load it together.
+    All processes must load it together.
 
     Raises:
         CheckpointError: it is missing, damaged, or without the folder that it names.
     """
-    checkpoint = load_checkpoint(path)
-    shards, table = checkpoint.state.pop(_SHARDS, None), _table([model])
-    if shards is None:
+    table = _table([model])
+
+    def read() -> Checkpoint:
+        found = load_checkpoint(path)
+        if (named := found.state.get(_SHARDS)) is not None:
+            folder = path.parent / named["folder"]
+            if table is None or not (folder / ".metadata").exists():
+                raise CheckpointError(f"{folder}: the rows of the item table are missing; train again")
+        return found
+
+    checkpoint = all_at_once(read)
+    shards = checkpoint.state.pop(_SHARDS, None)
+    if shards is None or table is None:
         return checkpoint
     folder = path.parent / shards["folder"]
-    if table is None or not (folder / ".metadata").exists():
-        raise CheckpointError(f"{folder}: the rows of the item table are missing; train again")
     rows = {name: torch.zeros_like(table.weight.detach()) for name in shards["tensors"]}
     load_shards(folder, rows, table.num_rows)
     for name, tensor in rows.items():
@@ -77,13 +84,15 @@ def load_together(path: Path, model: nn.Module) -> Checkpoint:
 
 
 def _fresh_folder(path: Path) -> Path:
-    """A folder that is not there yet, so that the one before it stays until the file is replaced."""
+    """A folder that is not there yet, so that the one before it stays until the file is replaced.
 
-    def place(number: int) -> Path:
-        return path.parent / f"{path.stem}-shards-{number}"
-
-    free = next(number for number in count() if not place(number).exists()) if processes().is_main else 0
-    return place(int(sum_over_processes(torch.tensor(free))))
+    Its number is above all others', so that who reads an older file never finds newer rows beside it.
+    """
+    number = 0
+    if processes().is_main:
+        endings = (folder.name.rpartition("-")[2] for folder in path.parent.glob(f"{path.stem}-shards-*"))
+        number = 1 + max((int(ending) for ending in endings if ending.isdecimal()), default=-1)
+    return path.parent / f"{path.stem}-shards-{int(sum_over_processes(torch.tensor(number)))}"
 
 
 def _table(modules: Any) -> ShardedTable | None:

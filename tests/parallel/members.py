@@ -12,7 +12,7 @@ from builders import small_config
 from syncrec import fitting, pipeline
 from syncrec.checkpoint import load_checkpoint
 from syncrec.data.dataset import Dataset
-from syncrec.evaluation import PROTOCOLS
+from syncrec.evaluation import PROTOCOLS, load_result, result_path
 from syncrec.fitting import TrainingSession
 from syncrec.parallel import (
     gather_rows,
@@ -142,20 +142,47 @@ def validation(dataset_path, out, is_sharded=False):
 
 
 def ranks(run_path, draw):
-    """The result files' ranks of every protocol, and the ranks among the negatives of `draw`, as plain values."""
+    """The ranks of every protocol, and those among the negatives of `draw`, as plain values."""
     run = pipeline.open_run(run_path)
-    found = [run.evaluate("test", protocol, 3) for protocol in PROTOCOLS]
+    found = {protocol: run.evaluate("test", protocol, 3) for protocol in PROTOCOLS}
+    for protocol, result in found.items():
+        assert values_of(load_result(result_path(run_path, "test", protocol, 3)).answers) == values_of(result.answers)
     ranker = make_ranker(run.trained.model, run.dataset, run.dataset.queries("test"))
     drawn, num_eligible = ranker.ranks(run.trained.fusion_weights, draw)
-    every = {**{result.protocol: result.answers for result in found}, "drawn": drawn}
+    few = make_ranker(run.trained.model, run.dataset, run.dataset.queries("test").take(slice(2)))
     return {
         "eligible": num_eligible.tolist(),
-        **{
-            (protocol, name): (answer.ranks.tolist(), None if answer.num_above is None else answer.num_above.tolist())
-            for protocol, answers in every.items()
-            for name, answer in answers.items()
-        },
+        "drawn": values_of(drawn),
+        "popularity": values_of(pipeline.evaluate_popularity(run.dataset, "test", "sampled-100").answers),
+        "two queries": values_of(few.ranks(run.trained.fusion_weights)[0]),
+        **{protocol: values_of(result.answers) for protocol, result in found.items()},
     }
+
+
+def values_of(answers):
+    """Ranks and numbers of items above, by answer."""
+    return {
+        name: (answer.ranks.tolist(), None if answer.num_above is None else answer.num_above.tolist())
+        for name, answer in answers.items()
+    }
+
+
+def ranks_of_equal_items(run_path):
+    """Ranks where all items have the same vector."""
+    run = pipeline.open_run(run_path)
+    with torch.no_grad():
+        run.trained.model.embedding.items.weight.copy_(torch.linspace(-1, 1, 8))
+    ranker = make_ranker(run.trained.model, run.dataset, run.dataset.queries("test"))
+    return ranker.ranks(None)[0]["cross"].ranks.tolist()
+
+
+def ranks_without_a_number(run_path):
+    """Ranks where the last process finds a score that is no number."""
+    run, group = pipeline.open_run(run_path), processes()
+    ranker = make_ranker(run.trained.model, run.dataset, run.dataset.queries("test"))
+    if group.rank == group.size - 1:
+        ranker.vectors.items.fill_(torch.nan)
+    return ranker.ranks(None)
 
 
 def warm_start(dataset_path, out, settings, earlier):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_training import EVERY_PART, assert_same
 
-from syncrec.errors import CheckpointError, ConfigError
+from syncrec.errors import CheckpointError, ConfigError, OtherProcessError
 from syncrec.evaluation import EvaluationProtocol, NegativeDraw
 from syncrec.pipeline import open_run, train
 
@@ -45,7 +45,7 @@ def test_ranks_over_parts_of_the_catalogue_are_those_over_all_of_it(in_processes
 @pytest.fixture(params=[False, True], ids=["whole table", "shared out table"])
 def run_path(request, in_processes, shared_dataset_path, tmp_path):
     settings = (*SETTINGS, "training.epochs=1", _sharded(request.param))
-    in_processes(_train_with, 2, shared_dataset_path, tmp_path / "run", settings)
+    assert len(in_processes(_train_with, 2, shared_dataset_path, tmp_path / "run", settings)[0]) == 2
     return tmp_path / "run"
 
 
@@ -53,9 +53,22 @@ def run_path(request, in_processes, shared_dataset_path, tmp_path):
 def test_an_evaluation_in_several_processes_is_that_in_one(in_processes, run_path, scope):
     draw = NegativeDraw(EvaluationProtocol("few", scope, 4, "few of many"), 5, "test")
     (alone,) = in_processes(members.ranks, 1, run_path, draw)
-    assert len(set(alone["drawn", "fused"][0])) > 2
+    assert len(set(alone["drawn"]["fused"][0])) > 2
     shared = in_processes(members.ranks, 3, run_path, draw)
     assert shared == [alone] * 3
+
+
+def test_equal_items_tie_whoever_holds_them(in_processes, run_path):
+    (alone,) = in_processes(members.ranks_of_equal_items, 1, run_path)
+    assert set(alone) <= {5.0, 3.5, 7.5}, "the mean ranks of 9, 6 and 14 equal items"
+    assert in_processes(members.ranks_of_equal_items, 4, run_path) == [alone] * 4
+
+
+def test_a_failure_in_one_process_is_told_by_the_main_one(in_processes, run_path):
+    main, last = in_processes(members.ranks_without_a_number, 2, run_path)
+    assert isinstance(main, OtherProcessError)
+    assert "process 1 of 2: answer 'cross' scored item" in str(main)
+    assert "as NaN" in str(last)
 
 
 def _train(path, out, options):
@@ -93,7 +106,9 @@ def test_a_folder_that_is_gone_is_one_line(shared_dataset_path, tmp_path):
 def test_a_training_begins_from_a_run_whether_its_table_is_shared_out_or_not(
     in_processes, shared_dataset_path, make_dataset_path, tmp_path, before, after
 ):
-    in_processes(_train_with, 2, shared_dataset_path, tmp_path / "earlier", (*SETTINGS, _sharded(before)))
+    start = "model.item_start=random" if before else "model.item_start=co-occurrence"
+    settings = (*SETTINGS, _sharded(before), start)
+    assert len(in_processes(_train_with, 2, shared_dataset_path, tmp_path / "earlier", settings)[0]) == 2
     earlier, later = rows_by_name(tmp_path / "earlier"), make_dataset_path((11, 6, 12))
     standing = (*SETTINGS, _sharded(after), "training.learning_rate=1e-12", "training.epochs=1")
     for size in (1, 3):

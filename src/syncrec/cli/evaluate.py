@@ -28,17 +28,17 @@ def evaluate(
     """
     group = in_processes(processes)
     from syncrec.evaluation import save_result
-    from syncrec.parallel import process_group
+    from syncrec.parallel import process_group, together
     from syncrec.pipeline import evaluate_popularity, open_run
     from syncrec.reports.summary import evaluation_tables
     from syncrec.reports.verdict import verdict_lines
 
     with told_once(group), process_group():
-        opened = open_run(run, dataset)
+        opened = together(lambda: open_run(run, dataset))
         result = opened.evaluate(split, protocol, seed)
+        floor = evaluate_popularity(opened.dataset, split, protocol, seed)
     if not group.is_main:
         return
-    floor = evaluate_popularity(opened.dataset, split, protocol, seed)
     for table in evaluation_tables(result, floor):
         console().print(table.to_rich(), "")
     for line in verdict_lines(result):

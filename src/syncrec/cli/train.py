@@ -36,11 +36,12 @@ def train(
     On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec train ...`.
     """
     group = in_processes(processes)
+    from syncrec.parallel import process_group
     from syncrec.pipeline import train as train_model
     from syncrec.reports.summary import community_line
     from syncrec.reports.verdict import verdict_lines
 
-    with told_once(group, "what was trained is saved; continue with the same command and --resume"):
+    with told_once(group, "what was trained is saved; continue with the same command and --resume"), process_group():
         run = train_model(
             dataset,
             out,
@@ -51,13 +52,15 @@ def train(
             warm_start=warm_start,
             track=track or [],
         )
+        trained, data = run.trained, run.dataset
+        result = None if trained.fusion_weights is None else run.evaluate("validation")
     if not group.is_main:
         return
     if len(groups := run.directory.named_communities) > 1:
         print(community_line(groups))
-    if run.trained.fusion_weights is not None:
-        weights = zip(run.dataset.domains, run.trained.fusion_weights, strict=True)
+    if trained.fusion_weights is not None and result is not None:
+        weights = zip(data.domains, trained.fusion_weights, strict=True)
         print("weight of the single answer: " + ", ".join(f"{domain} {weight:g}" for domain, weight in weights))
-        for line in verdict_lines(run.evaluate("validation")):
+        for line in verdict_lines(result):
             print(line)
-    print(f"run: {run.path}  (best epoch {run.trained.epoch + 1})")
+    print(f"run: {run.path}  (best epoch {trained.epoch + 1})")

@@ -52,7 +52,7 @@ def _some(queries: Queries, num: int) -> Queries:
 def _faulty(dataset: Dataset, queries: Queries, draw: NegativeDraw) -> Iterator[int]:
     """The numbers of the queries whose draw is wrong."""
     for block in query_blocks(queries, dataset, draw.protocol.scope):
-        _, drawn = block_negatives(queries, dataset, block, draw)
+        drawn = block_negatives(queries, dataset, block, draw).drawn
         for query, negatives in zip(block.queries.tolist(), drawn, strict=True):
             user = int(queries.users[query])
             events = dataset.items[int(dataset.user_offsets[user]) : int(dataset.user_offsets[user + 1])]

@@ -1,6 +1,7 @@
 """Ranks among drawn negatives, and what the exact expectation over all draws needs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from syncrec.evaluation.negatives import NegativeDraw, seen_items
 from syncrec.evaluation.ranking import Block, Scorer, Scores, count_above, query_blocks, score_block, target_scores
 from syncrec.evaluation.results import AnswerRanks
 
-__all__ = ["block_negatives", "count_above_among", "sampled_ranks"]
+__all__ = ["BlockNegatives", "block_negatives", "sampled_ranks"]
 
 
 def sampled_ranks(
@@ -28,27 +29,55 @@ def sampled_ranks(
     num_above = {name: np.empty(len(queries), np.int64) for name in scorers}
     num_eligible = np.empty(len(queries), np.int64)
     for block in query_blocks(queries, dataset, draw.protocol.scope):
-        seen, drawn = block_negatives(queries, dataset, block, draw)
-        num_eligible[block.queries] = [block.item_stop - block.item_start - len(items) for items in seen]
+        negatives = block_negatives(queries, dataset, block, draw)
+        num_eligible[block.queries] = negatives.num_eligible
         for name, scorer in scorers.items():
             scores = score_block(scorer, block, name)
             own = target_scores(scores, queries.targets[block.queries] - block.item_start)
-            num_above[name][block.queries] = count_above(scores, own) - count_above_among(scores, own, seen, block)
-            ranks[name][block.queries] = 1.0 + count_above_among(scores, own, drawn, block)
+            among_drawn, num_above[name][block.queries] = negatives.count_above(scores, own, block)
+            ranks[name][block.queries] = 1.0 + among_drawn
     return {name: AnswerRanks(ranks[name], num_above[name]) for name in scorers}, num_eligible
 
 
-def block_negatives(
-    queries: Queries, dataset: Dataset, block: Block, draw: NegativeDraw
-) -> tuple[list[IntArray], list[IntArray]]:
-    """For each query of the block the items of its range that the user has had, and the negatives drawn."""
+@dataclass(frozen=True)
+class BlockNegatives:
+    """For each query of a block the items of its range that the user has had, and the negatives drawn.
+
+    `num_eligible` [q]: how many items of the range may be drawn.
+    """
+
+    seen: list[IntArray]
+    drawn: list[IntArray]
+    num_eligible: IntArray
+
+    def count_above(self, scores: Scores, own: Scores, block: Block) -> tuple[IntArray, IntArray]:
+        """How many of the drawn and of all eligible items score strictly higher than the target, [q] each.
+
+        Args:
+            scores: of the block's items, [q, items].
+            own: of the targets, [q].
+            block: with the same queries; its items may be a part of the range, and only these are counted.
+        """
+        seen, drawn = ([_inside(items, block) for items in lists] for lists in (self.seen, self.drawn))
+        among_all = count_above(scores, own) - _count_above_among(scores, own, seen, block)
+        return _count_above_among(scores, own, drawn, block), among_all
+
+
+def block_negatives(queries: Queries, dataset: Dataset, block: Block, draw: NegativeDraw) -> BlockNegatives:
+    """Draw the negatives of a block's queries."""
     span = block.item_start, block.item_stop
     seen = [seen_items(dataset, int(user), *span) for user in queries.users[block.queries]]
     events = queries.target_events[block.queries]
-    return seen, [draw.negatives(int(event), *span, items) for event, items in zip(events, seen, strict=True)]
+    drawn = [draw.negatives(int(event), *span, items) for event, items in zip(events, seen, strict=True)]
+    num_eligible = span[1] - span[0] - np.array([len(items) for items in seen], dtype=np.int64)
+    return BlockNegatives(seen, drawn, num_eligible)
 
 
-def count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
+def _inside(items: IntArray, block: Block) -> IntArray:
+    return items[(items >= block.item_start) & (items < block.item_stop)]
+
+
+def _count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
     """Of each row's `items`, how many score strictly higher than the row's target."""
     rows = zip(scores, own, items, strict=True)
     counts = [np.count_nonzero(row[chosen - block.item_start] > score) for row, score, chosen in rows]

@@ -1,6 +1,8 @@
 """Ranks where every process can score a part of the items alone."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,14 +18,13 @@ from syncrec.evaluation.ranking import (
     count_equal,
     query_blocks,
     score_block,
-    target_scores,
 )
 from syncrec.evaluation.results import AnswerRanks
-from syncrec.evaluation.sampled import block_negatives, count_above_among
+from syncrec.evaluation.sampled import block_negatives
 
 __all__ = ["shared_ranks", "shared_sampled_ranks"]
 
-Sum = Callable[[FloatArray], FloatArray]
+Sum = Callable[[Callable[[], FloatArray]], FloatArray]
 
 
 def shared_ranks(
@@ -39,20 +40,16 @@ def shared_ranks(
         dataset: they come from.
         scorers: of all queries, for the items of `part`.
         part: the first item of this process's part, and one past the last.
-        sum_of_all: the sum of an array over processes.
+        sum_of_all: the sum over processes of the array that a function gives; if it fails in one, all are told.
 
     Raises:
         SyncrecError: a scorer returned NaN.
     """
     ranks: dict[str, FloatArray] = {}
     for name, scorer in scorers.items():
-        own = sum_of_all(_target_scores(name, scorer, queries, dataset, part, "domain"))
-        counts = np.zeros((2, len(queries)))  # above, equal
-        for _, asked in _blocks(queries, dataset, part):
-            scores, limits = _scores(name, scorer, queries, asked, own, part)
-            counts[0, asked.queries] += count_above(scores, limits)
-            counts[1, asked.queries] += count_equal(scores, limits)
-        above, equal = sum_of_all(counts)
+        part_of = _Part(name, scorer, queries, dataset, part)
+        own = sum_of_all(part_of.target_scores)
+        above, equal = sum_of_all(partial(part_of.count, own))
         ranks[name] = 1.0 + above + (equal - 1) / 2
     return ranks
 
@@ -69,53 +66,71 @@ def shared_sampled_ranks(
 
     Every process draws the negatives of every query, and looks at those in its own part.
     """
-    scope = draw.protocol.scope
-    own = {name: sum_of_all(_target_scores(name, s, queries, dataset, part, scope)) for name, s in scorers.items()}
-    counts = {name: np.zeros((2, len(queries))) for name in scorers}  # above: of the drawn ones, of all eligible ones
+    answers: dict[str, AnswerRanks] = {}
     num_eligible = np.zeros(len(queries), np.int64)
-    for block, asked in _blocks(queries, dataset, part, scope):
-        seen, drawn = block_negatives(queries, dataset, block, draw)
-        num_eligible[block.queries] = [block.item_stop - block.item_start - len(items) for items in seen]
-        seen, drawn = ([_inside(items, asked) for items in lists] for lists in (seen, drawn))
-        for name, scorer in scorers.items():
-            scores, limits = _scores(name, scorer, queries, asked, own[name], part)
-            counts[name][0, asked.queries] += count_above_among(scores, limits, drawn, asked)
-            above = count_above(scores, limits) - count_above_among(scores, limits, seen, asked)
-            counts[name][1, asked.queries] += above
-    found: dict[str, AnswerRanks] = {}
-    for name, own_counts in counts.items():
-        among_drawn, among_all = sum_of_all(own_counts)
-        found[name] = AnswerRanks(1.0 + among_drawn, among_all.astype(np.int64))
-    return found, num_eligible
+    parts = [_Part(name, scorer, queries, dataset, part, draw.protocol.scope) for name, scorer in scorers.items()]
+    own = [sum_of_all(part_of.target_scores) for part_of in parts]
+
+    def count() -> FloatArray:
+        """Of each answer the drawn and the eligible items above each target [A, 2, Q]."""
+        counts = np.zeros((len(parts), 2, len(queries)))
+        for block, asked in _blocks(queries, dataset, part, draw.protocol.scope):
+            negatives = block_negatives(queries, dataset, block, draw)
+            num_eligible[block.queries] = negatives.num_eligible
+            for part_of, limits, found in zip(parts, own, counts, strict=True):
+                found[:, asked.queries] = negatives.count_above(*part_of.scores(asked, limits), asked)
+        return counts
+
+    for part_of, (among_drawn, among_all) in zip(parts, sum_of_all(count), strict=True):
+        answers[part_of.name] = AnswerRanks(1.0 + among_drawn, among_all.astype(np.int64))
+    return answers, num_eligible
 
 
-def _target_scores(
-    name: str, scorer: Scorer, queries: Queries, dataset: Dataset, part: tuple[int, int], scope: Scope
-) -> FloatArray:
-    """The score of each query's target [Q]; 0 where it is not in `part`."""
-    own = np.zeros(len(queries))
-    for _, asked in _blocks(queries, dataset, part, scope):
-        targets = queries.targets[asked.queries]
-        if len(rows := np.flatnonzero((targets >= part[0]) & (targets < part[1]))):
-            few = Block(asked.queries[rows], asked.item_start, asked.item_stop)
-            own[few.queries] = target_scores(score_block(scorer, few, name), targets[rows] - few.item_start)
-    return own
+@dataclass(frozen=True)
+class _Part:
+    """What one process does with one answer: the items of its `part`."""
 
+    name: str
+    scorer: Scorer
+    queries: Queries
+    dataset: Dataset
+    part: tuple[int, int]
+    scope: Scope = "domain"
 
-def _scores(
-    name: str, scorer: Scorer, queries: Queries, asked: Block, own: FloatArray, part: tuple[int, int]
-) -> tuple[Scores, Scores]:
-    """The scores of a block [q, items] and those of its targets [q]."""
-    scores, targets = score_block(scorer, asked, name), queries.targets[asked.queries]
-    limits = own[asked.queries].astype(scores.dtype)
-    rows = np.flatnonzero((targets >= part[0]) & (targets < part[1]))
-    # Two products may differ in the last bit, and a target is to be equal to itself.
-    scores[rows, targets[rows] - asked.item_start] = limits[rows]
-    return scores, limits
+    def target_scores(self) -> FloatArray:
+        """The score of each query's target [Q]; 0 where it is not in this part.
 
+        Read from the scores of the whole block, as those of its rivals are: a product of fewer rows may differ in the
+        last bit.
+        """
+        own = np.zeros(len(self.queries))
+        for _, asked in _blocks(self.queries, self.dataset, self.part, self.scope):
+            rows, columns = self._own(asked)
+            if len(rows):
+                own[asked.queries[rows]] = score_block(self.scorer, asked, self.name)[rows, columns]
+        return own
 
-def _inside(items: IntArray, block: Block) -> IntArray:
-    return items[(items >= block.item_start) & (items < block.item_stop)]
+    def count(self, own: FloatArray) -> FloatArray:
+        """How many items of this part score higher than each target, and how many equally [2, Q]."""
+        counts = np.zeros((2, len(self.queries)))
+        for _, asked in _blocks(self.queries, self.dataset, self.part, self.scope):
+            scores, limits = self.scores(asked, own)
+            counts[:, asked.queries] = count_above(scores, limits), count_equal(scores, limits)
+        return counts
+
+    def scores(self, asked: Block, own: FloatArray) -> tuple[Scores, Scores]:
+        """The scores of a block [q, items], and those of its targets [q] out of the scores `own` of all [Q]."""
+        scores = score_block(self.scorer, asked, self.name)
+        limits = own[asked.queries].astype(scores.dtype)
+        rows, columns = self._own(asked)
+        scores[rows, columns] = limits[rows]  # whatever two products make of it, a target is equal to itself
+        return scores, limits
+
+    def _own(self, asked: Block) -> tuple[IntArray, IntArray]:
+        """The rows of a block whose targets are in this part, and the columns of these."""
+        targets = self.queries.targets[asked.queries]
+        rows = np.flatnonzero((targets >= self.part[0]) & (targets < self.part[1]))
+        return rows, targets[rows] - asked.item_start
 
 
 def _blocks(

@@ -1,4 +1,4 @@
-"""Several processes that train one model: who they are, what they tell each other, and draws that they share.
+"""Several processes that work on one model: who they are, what they tell each other, and draws that they share.
 
 Nothing here needs more than one process: alone, a sum over processes is the summand.
 """
@@ -13,6 +13,7 @@ from syncrec.parallel.collectives import (
 from syncrec.parallel.draws import BatchRows
 from syncrec.parallel.processes import (
     Processes,
+    all_at_once,
     launched_as,
     lost_process_is_clear,
     process_group,
@@ -27,6 +28,7 @@ __all__ = [
     "PendingSum",
     "Processes",
     "ShardedTable",
+    "all_at_once",
     "gather_rows",
     "gather_strided",
     "launched_as",

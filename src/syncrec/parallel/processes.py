@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from syncrec.errors import ConfigError, LostProcessError, OtherProcessError, SyncrecError
 
-__all__ = ["Processes", "launched_as", "lost_process_is_clear", "process_group", "processes", "together"]
+__all__ = ["Processes", "all_at_once", "launched_as", "lost_process_is_clear", "process_group", "processes", "together"]
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def process_group() -> Iterator[Processes]:
     if missing := [name for name in _LAUNCHED if name not in os.environ]:
         raise ConfigError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; start with "
-            "`torchrun --nproc-per-node N -m syncrec train ...`, or unset WORLD_SIZE"
+            "`torchrun --nproc-per-node N -m syncrec ...`, or unset WORLD_SIZE"
         )
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
@@ -103,7 +103,7 @@ def lost_process_is_clear() -> Iterator[None]:
         reason = str(error).strip().splitlines()[0].split("] ", 1)[-1].split(". ")[0][:120]
         raise LostProcessError(
             f"process {group.rank} of {group.size}: another process has ended or does not answer ({reason}); "
-            "start all of them again with --resume, in any number, to go on from the last checkpoint"
+            "start all of them again, in any number; a training goes on from its last checkpoint with --resume"
         ) from None
 
 
@@ -126,6 +126,20 @@ def together(action: Callable[[], T]) -> T:
     _share_failure(error)
     if not group.is_main:
         outcome, error = _try(action)
+    _share_failure(error)
+    return outcome  # type: ignore[return-value]
+
+
+def all_at_once(action: Callable[[], T]) -> T:
+    """What `action` gives, done by all processes at the same time, each for itself; if it fails in one, in all.
+
+    Raises:
+        SyncrecError: the action's own.
+        OtherProcessError: it failed in another process, which tells why.
+    """
+    if not processes().are_several:
+        return action()
+    outcome, error = _try(action)
     _share_failure(error)
     return outcome  # type: ignore[return-value]
 

@@ -20,13 +20,13 @@ from syncrec.data.dataset import Dataset
 from syncrec.errors import CheckpointError
 from syncrec.models.interface import SequentialModel
 from syncrec.nn.embedding import TimeEmbedding
-from syncrec.parallel import ShardedTable
+from syncrec.parallel import ShardedTable, together
 from syncrec.runs import RunDirectory, TrainedModel
 
 __all__ = ["EarlierRun"]
 
 _ITEMS = "embedding.items.weight"
-_MAY_DIFFER = {"dropout", "sharded_items"}
+_MAY_DIFFER = {"dropout", "item_start", "sharded_items"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class EarlierRun:
             ArtifactError, CheckpointError: the run or its dataset is missing, damaged or unfinished.
         """
         directory = RunDirectory.open(path)
-        return cls(path, directory.trained_model(torch.device("cpu")), directory.dataset(dataset))
+        return cls(path, directory.trained_model(torch.device("cpu")), together(lambda: directory.dataset(dataset)))
 
     def check(self, config: ModelConfig, dataset: Dataset) -> None:
         """See that a model of `config` for `dataset` can begin from this run.
@@ -66,7 +66,7 @@ class EarlierRun:
 
     def num_known_items(self, dataset: Dataset) -> int:
         """How many items of `dataset` it has rows for."""
-        return len(_matches(self.dataset, dataset)[0])
+        return len(_matches(self.dataset, dataset, 0, dataset.num_items)[0])
 
     def give_weights(self, model: SequentialModel, dataset: Dataset) -> None:
         """Let `model`, fresh and built for `dataset`, begin from this run; by all processes together."""
@@ -85,28 +85,27 @@ class EarlierRun:
 
         Either table may be shared out over processes, so the rows are asked of their owners.
         """
-        here, there = _matches(self.dataset, dataset)
-        tokens = np.arange(dataset.num_items, model.catalogue.num_tokens)
-        here = np.concatenate([here, tokens])
-        there = np.concatenate([there, tokens - dataset.num_items + self.dataset.num_items])
         table = model.embedding.items
         start = table.start if isinstance(table, ShardedTable) else 0
-        is_own = (here >= start) & (here < start + len(fresh))
+        here, there = _matches(self.dataset, dataset, start, start + len(fresh))
         rows = fresh.clone()
-        rows[torch.from_numpy(here[is_own] - start)] = self.trained.model.embedding.items(
-            torch.from_numpy(there[is_own])
-        )
+        rows[torch.from_numpy(here - start)] = self.trained.model.embedding.items(torch.from_numpy(there))
         return rows
 
 
-def _matches(old: Dataset, new: Dataset) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Item indices in `new`, and in `old`, of the items that both have."""
+def _matches(old: Dataset, new: Dataset, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of the table for `new`, from `start` to `stop` - 1, that the one for `old` has too, and their rows there.
+
+    They are of items that both have, and of start tokens, which follow on the items.
+    """
     pairs = [
-        (int(new.item_offsets[number]) + place, int(old.item_offsets[number]) + found)
-        for number, table in enumerate(new.item_tables)
-        for place, name in enumerate(table)
-        if (found := old.item_tables[number].find(name)) is not None
+        (first + place, int(old.item_offsets[number]) + found)
+        for number, (table, first) in enumerate(zip(new.item_tables, new.item_offsets.tolist(), strict=False))
+        for place in range(max(0, start - first), min(len(table), stop - first))
+        if (found := old.item_tables[number].find(table[place])) is not None
     ]
+    tokens = range(max(start, new.num_items), stop)
+    pairs += [(token, token - new.num_items + old.num_items) for token in tokens]
     both = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
