@@ -61,6 +61,18 @@ def test_an_old_artefact_is_not_replaced_unasked(tmp_path):
     assert (tmp_path / "a" / "part.txt").read_text() == "old"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_process_puts_there_meanwhile_stays(tmp_path, overwrite):
+    with (
+        pytest.raises(ArtifactError, match="holds other files" if overwrite else "exists already"),
+        artifacts.staged_directory(tmp_path / "data", overwrite=overwrite),
+    ):
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "theirs.txt").write_text("keep")
+    assert names(tmp_path) == ["data"]
+    assert names(tmp_path / "data") == ["theirs.txt"]
+
+
 def test_what_is_no_artefact_is_never_replaced(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years")

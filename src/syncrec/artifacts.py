@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from syncrec.errors import ArtifactError, MissingCapabilityError
+from syncrec.errors import ArtifactError, LockedError, MissingCapabilityError
 
 __all__ = [
     "MANIFEST_NAME",
@@ -76,14 +76,15 @@ def exclusive(directory: Path) -> Iterator[None]:
     Where the system has no such locks (Windows), nothing is locked.
 
     Raises:
-        ArtifactError: another process has it.
+        LockedError: another process has it.
+        ArtifactError: it cannot be written.
     """
     if not _has_locks():
         yield
         return
     file = _try_lock(directory / _LOCK_NAME, directory)
     if file is None:
-        raise ArtifactError(f"{directory}: another process is writing it; wait for its end, or choose another --out")
+        raise LockedError(f"{directory}: another process is writing it; wait for its end, or choose another --out")
     with file:
         yield
 
@@ -176,7 +177,9 @@ def staged_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     try:
         yield stage
         stage.chmod(0o777 & ~_umask())
-        _move_into_place(stage, target)
+        with clear_write_errors(target):
+            _check_target(target, overwrite)  # another process may have been faster
+            _move_into_place(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from syncrec.errors import ConfigError, nearest_names
 
@@ -24,6 +25,7 @@ __all__ = [
     "TransferConfig",
     "config_keys",
     "dump_toml",
+    "field_of",
     "load_config",
     "parse_settings",
     "read_toml",
@@ -323,6 +325,13 @@ def config_keys(schema: type[BaseModel] = Config, prefix: str = "") -> Iterator[
             yield from config_keys(kind, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field.default, field.description or ""
+
+
+def field_of(key: str) -> FieldInfo:
+    """The declaration of the setting `section.key`, which must be one of `config_keys`."""
+    section, _, name = key.partition(".")
+    declared: FieldInfo = Config.model_fields[section].annotation.model_fields[name]  # type: ignore[union-attr]
+    return declared
 
 
 def dump_toml(config: BaseModel) -> str:

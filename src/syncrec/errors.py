@@ -13,6 +13,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "LockedError",
     "LostProcessError",
     "MissingCapabilityError",
     "NonFiniteLossError",
@@ -48,6 +49,10 @@ class DataError(SyncrecError):
 
 class ArtifactError(SyncrecError):
     """A dataset, run or result on disk is missing, half-written, altered, or of another version."""
+
+
+class LockedError(ArtifactError):
+    """Another process is at work there."""
 
 
 class CheckpointError(ArtifactError):

@@ -18,7 +18,7 @@ from syncrec.losses.objective import make_learner
 from syncrec.models.affinity import communities_of, domain_affinity
 from syncrec.parallel import processes, sum_over_processes
 from syncrec.rng import derive_seed
-from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
+from syncrec.runs import BEST_NAME, FUSION_IS_FINAL, LOG_NAME, REFIT_NAME
 from syncrec.shards import load_together, save_together
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.loop import Trainer, Validation
@@ -69,7 +69,7 @@ class TrainingSession:
         """Choose the weights of (M13) for the best epoch from the full grid, on validation data alone.
 
         Returns:
-            the state of the best checkpoint.
+            the state of the best checkpoint, which then says that these weights are final.
         """
         path = self.path / BEST_NAME
         best = load_together(path, self.fit.model)
@@ -77,7 +77,7 @@ class TrainingSession:
             return best.state
         load_module(self.fit.model, best.tensors["model"], str(path))
         chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
-        state = {**best.state, **chosen.extra}
+        state = {**best.state, **chosen.extra, FUSION_IS_FINAL: True}
         save_together(path, {"model": self.fit.model}, state)
         return state
 

@@ -171,11 +171,11 @@ def evaluate_matrix_factorisation(
     """
     check_trainable(dataset)
     settings, queries = settings or FactorSettings(), dataset.queries(split)
-    factors, epoch = best_factors(dataset, training_seed, settings)
+    factors, _ = best_factors(dataset, training_seed, settings)
     provenance = Provenance(
         model="bpr-mf",
         seed=training_seed,
-        config={**asdict(settings), "best_epoch": epoch},
+        config=asdict(settings),
         versions=versions(torch=torch.__version__),
     )
     scorers = {"cross": factor_scorer(factors, queries)}

@@ -8,7 +8,7 @@
 | `last.safetensors`, `best.safetensors` | where training stands; the best epoch on validation |
 | `refit/` | with `training.refit`: the same files of the training on training and validation events together |
 | `card.md`, `card.json` | the model card, written when training has ended |
-| `results/*.json` | evaluations |
+| `results/*.json` | evaluations; `transfer-test.json` is what a transfer report asked the model |
 """
 
 import os
@@ -32,13 +32,25 @@ from syncrec.models.registry import build_model
 from syncrec.parallel import processes
 from syncrec.shards import load_together
 
-__all__ = ["BEST_NAME", "LAST_NAME", "LOG_NAME", "REFIT_NAME", "RunDirectory", "TrainedModel", "library_versions"]
+__all__ = [
+    "ANALYSIS_NAME",
+    "BEST_NAME",
+    "FUSION_IS_FINAL",
+    "LAST_NAME",
+    "LOG_NAME",
+    "REFIT_NAME",
+    "RunDirectory",
+    "TrainedModel",
+    "library_versions",
+]
 
 SCHEMA_VERSION = 1
+ANALYSIS_NAME = "transfer-test.json"
 LAST_NAME = "last.safetensors"
 BEST_NAME = "best.safetensors"
 LOG_NAME = "log.jsonl"
 REFIT_NAME = "refit"
+FUSION_IS_FINAL = "fusion_is_final"  # in the state of the best checkpoint, once the full grid has chosen the weights
 _INFO_NAME = "run.json"
 
 
@@ -153,11 +165,14 @@ class RunDirectory:
         return named_communities(self.catalogue.community_of.tolist(), self.info["domains"])
 
     def is_finished(self) -> bool:
-        """Whether training has come to its end, the second fit (`training.refit`) included."""
-        last = self.path / LAST_NAME
+        """Whether training has ended, with the choice of fusion weights and a second fit (`training.refit`)."""
+        last, best = self.path / LAST_NAME, self.path / BEST_NAME
         if self.config.training.refit != "none":
             return (self.path / REFIT_NAME / BEST_NAME).exists()
-        return last.exists() and bool(load_checkpoint(last).state["is_finished"])
+        if not (last.exists() and best.exists() and load_checkpoint(last).state["is_finished"]):
+            return False
+        state = load_checkpoint(best).state
+        return "fusion_weights" not in state or FUSION_IS_FINAL in state
 
     def logs(self) -> list[Path]:
         """The logs of its one or two fits."""

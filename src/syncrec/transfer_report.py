@@ -26,7 +26,7 @@ from syncrec.reports.html.page import check_renderer, render_page
 from syncrec.reports.verdict import verdicts_of_groups
 from syncrec.retraining import retrained_cells
 from syncrec.rng import numpy_generator
-from syncrec.runs import BEST_NAME, REFIT_NAME, library_versions
+from syncrec.runs import ANALYSIS_NAME, BEST_NAME, REFIT_NAME, library_versions
 from syncrec.training.tracking import read_log
 
 __all__ = ["ANALYSIS_KIND", "ReportOptions", "analyse", "current_result", "explain", "report_content", "write_report"]
@@ -144,7 +144,7 @@ def analyse(
         "gates": gates,
         "strata": strata,
     }
-    artifacts.write_json(run.path / "results" / "transfer-test.json", content)
+    artifacts.write_json(run.path / "results" / ANALYSIS_NAME, content)
     return content
 
 

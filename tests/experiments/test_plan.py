@@ -47,6 +47,17 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
         ),
         ("[datasets.d]\n[models.sasrec]", "exactly one of dataset and log"),
         ('[datasets.d]\nlog = "log.csv"\n[models.a]\nlike = "b"', "models.a.like must be one of the models"),
+        (
+            '[datasets.d]\nlog = "log.csv"\n[models.a]\nlike = "b"\n[models.b]\nlike = "a"',
+            "models.a.like must be a row that is tuned itself, got 'b'",
+        ),
+        (
+            '[datasets.d]\nlog = "log.csv"\n[models.bpr-mf]\nsettings = {"model.dim" = 32}',
+            "models.bpr-mf.settings: bpr-mf has none",
+        ),
+        ('[tuning.space]\n"model.dim" = [64, -1]', "tuning.space: model.dim = -1: Input should be greater than"),
+        ('[tuning.space]\n"model.dim" = {low = 16.5, high = 128}', "tuning.space: model.dim = 16.5: Input should be"),
+        ('[tuning.space]\n"model.score" = {low = 1, high = 2}', "tuning.space: model.score is no number"),
         ('[datasets.d]\nlog = "log.csv"\n[models.sasrek]', "unknown model 'sasrek'; did you mean 'sasrec'"),
         ("no toml", "is not TOML"),
     ],

@@ -7,17 +7,21 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
-from syncrec.config import load_config
-from syncrec.errors import ConfigError
+from syncrec.config import PrepareConfig, load_config
+from syncrec.errors import ArtifactError, ConfigError
 from syncrec.evaluation import load_result
-from syncrec.experiments.jobs import Job, run_jobs, run_queue
-from syncrec.experiments.plan import MEMORY_MODELS, load_plan
+from syncrec.experiments.jobs import Job, Outcome, run_jobs, run_queue
+from syncrec.experiments.plan import MEMORY_MODELS, DatasetEntry, load_plan
 from syncrec.experiments.runner import Experiment
 from syncrec.experiments.summary import write_summary
+from syncrec.pipeline import prepare
+from syncrec.runs import RunDirectory
 
 
 def test_every_cell_has_a_run_and_a_result_and_its_settings(experiment):
@@ -33,6 +37,8 @@ def test_every_cell_has_a_run_and_a_result_and_its_settings(experiment):
     assert [result.provenance.seed for result in results["syncrec"]] == [0, 1]
     assert results["uncorrected"][0].provenance.config["transfer"]["correction"] is False
     assert experiment.num_parameters("small", "syncrec") > experiment.num_parameters("small", "alone")
+    model = RunDirectory.open(experiment.out / "runs/small/syncrec/seed-0").trained_model(torch.device("cpu")).model
+    assert experiment.num_parameters("small", "syncrec") == sum(part.numel() for part in model.parameters())
     assert len(experiment.cpu_seconds("small", "alone")) == 2
 
 
@@ -70,6 +76,64 @@ def test_other_settings_in_the_same_directory_are_refused(experiment):
         replace(experiment, plan=changed).run()
 
 
+def changed_plan(experiment, **sections):
+    return replace(experiment, plan=experiment.plan.model_copy(update=sections))
+
+
+def test_what_was_made_otherwise_than_the_plan_now_says_is_refused(experiment, tmp_path):
+    entry = experiment.plan.datasets["small"]
+    other = changed_plan(
+        experiment, datasets={"small": entry.model_copy(update={"prepare": PrepareConfig(max_history=3)})}
+    )
+    with pytest.raises(ConfigError, match="was prepared with other max_history than the plan has now"):
+        other.run()
+    more = changed_plan(experiment, tuning=experiment.plan.tuning.model_copy(update={"trials": 3}))
+    with pytest.raises(ConfigError, match="syncrec: was made with other settings than the plan has now"):
+        more.run()
+    prepare(entry.log, out=tmp_path / "short", max_history=3)
+    moved = changed_plan(experiment, datasets={"small": DatasetEntry(dataset=tmp_path / "short")})
+    for action in (moved.run, partial(moved.results, "small", "full")):
+        with pytest.raises(ConfigError, match="is of another dataset than small is now; choose another --out"):
+            action()
+
+
+def test_a_search_without_a_finished_trial_is_a_fault_and_its_runs_wait(plan_path, tmp_path):
+    plan = load_plan(plan_path)
+    hopeless = plan.tuning.model_copy(update={"space": {"model.num_cross_experts": [7, 8]}})
+    plan = plan.model_copy(update={"tuning": hopeless, "seeds": [0], "models": {"syncrec": plan.models["syncrec"]}})
+    lines = []
+    (fault,) = Experiment(plan, tmp_path / "out", 1, lines.append).run()
+    assert "tuning of small syncrec: none of 2 trials ended" in fault
+    assert any("cannot be tried" in line for line in lines)
+    assert not (tmp_path / "out" / "runs").exists()
+    assert not list((tmp_path / "out" / "tuning").rglob("chosen.json"))
+
+
+def test_a_trial_that_fails_after_an_epoch_counts_for_nothing(plan_path, tmp_path, monkeypatch):
+    def failing(self, job):
+        done = subprocess.run([sys.executable, "-m", "syncrec", *job.commands[0]], check=True, capture_output=True)
+        return Outcome(job, 0.0, "FAILED: no memory" if "trial" in job.name else f"{done.returncode}")
+
+    monkeypatch.setattr("syncrec.experiments.jobs._Workers._work", failing)
+    plan = load_plan(plan_path)
+    plan = plan.model_copy(update={"models": {"syncrec": plan.models["syncrec"]}, "seeds": [0]})
+    (fault,) = Experiment(plan, tmp_path / "out", 1, lambda _: None).run()
+    assert "none of 2 trials ended" in fault
+    assert len(list((tmp_path / "out").rglob("trial-*/best.safetensors"))) == 2
+
+
+def test_a_place_that_cannot_be_written_is_not_another_process(experiment, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        replace(experiment, out=tmp_path / "file", joins=True).run()
+
+
+def test_who_joins_does_not_wait_for_a_process_that_is_gone(experiment, tmp_path):
+    joined = replace(experiment, out=tmp_path / "empty", joins=True)
+    with pytest.raises(ArtifactError, match="ended before it was prepared; give the same command again"):
+        joined._tune_all()
+
+
 def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path):
     content = write_summary(experiment, tmp_path / "results.md")
     (section,) = content["sections"]
@@ -94,10 +158,31 @@ def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path)
         "bpr-mf",
     }
     text = (tmp_path / "results.md").read_text()
-    assert "2 trials of 1 epochs" in text
+    assert "trials of 1 epochs" in text
+    assert "- small, syncrec (2 trials): training.learning_rate = " in text
+    assert "- small, uncorrected (those of syncrec): training.learning_rate = " in text
+    assert "different versions" not in text
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in text
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["sections"] == json.loads(json.dumps(content["sections"]))
+
+
+def test_results_of_different_versions_are_said_to_be(experiment, tmp_path, monkeypatch):
+    def older(self, *arguments):
+        found = results(self, *arguments)
+        first = found["syncrec"][0]
+        versions = {**first.provenance.versions, "torch": "1.0"}
+        found["syncrec"][0] = replace(first, provenance=replace(first.provenance, versions=versions))
+        return found
+
+    results = Experiment.results
+    monkeypatch.setattr(Experiment, "results", older)
+    content = write_summary(experiment, tmp_path / "results.md")
+    assert content["versions"]["torch"] == ["1.0", torch.__version__]
+    assert (
+        f"different versions are compared here**: torch 1.0, {torch.__version__}."
+        in (tmp_path / "results.md").read_text()
+    )
 
 
 def test_a_model_that_is_no_run_is_evaluated_under_its_name(experiment):

@@ -3,7 +3,7 @@ import builtins
 import pytest
 
 from syncrec.errors import MissingCapabilityError
-from syncrec.experiments.plan import Plan
+from syncrec.experiments.plan import Plan, Range, Tuning
 from syncrec.experiments.tuning import tune
 
 
@@ -40,6 +40,12 @@ def test_an_interrupted_search_goes_on_to_the_same_end():
         return known[number] if number < 3 else value_of(values)
 
     assert tune(plan_of(), "sasrec", again) == whole
+
+
+def test_a_range_of_a_whole_number_gives_whole_numbers():
+    plan = plan_of().model_copy(update={"tuning": Tuning(trials=4, space={"model.num_layers": Range(low=1, high=3)})})
+    found = tune(plan, "sasrec", lambda number, _: float(number))
+    assert {type(values["model.num_layers"]) for values, _ in found.trials} == {int}
 
 
 def test_a_trial_that_failed_is_never_chosen():

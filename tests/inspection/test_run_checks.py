@@ -11,7 +11,7 @@ from jobs import TINY
 from syncrec.checkpoint import load_checkpoint, save_checkpoint
 from syncrec.inspection.run_checks import check_run
 from syncrec.pipeline import train
-from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME
+from syncrec.runs import ANALYSIS_NAME, BEST_NAME, LOG_NAME, REFIT_NAME
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,11 @@ class TestResults:
         found = outcome(path, tiny_dataset)
         assert list(found) == ["run-results"]
         assert fault in found["run-results"]
+
+    def test_what_a_transfer_report_leaves_there_is_no_result(self, copied, tiny_dataset):
+        path = copied("plain")
+        (path / "results" / ANALYSIS_NAME).write_text('{"kind": "transfer-analysis"}')
+        assert outcome(path, tiny_dataset) == {}
 
     def test_a_result_from_before_there_was_some_setting_is_fine(self, copied, tiny_dataset):
         path = copied("plain")

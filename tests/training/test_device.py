@@ -48,9 +48,17 @@ def test_precision_on_a_gpu_follows_its_hardware(is_native, monkeypatch):
     assert choose_precision("auto", torch.device("cuda")) == (torch.bfloat16 if is_native else torch.float32)
 
 
-def test_zero_threads_are_all_cores_of_the_process():
+def test_zero_threads_are_all_cores_of_the_process(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert use_threads(2) == torch.get_num_threads() == 2
     assert use_threads(0) == torch.get_num_threads() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("told", ["1", "1,2", " 1"])
+def test_zero_threads_are_as_many_as_whoever_started_it_says(monkeypatch, told):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert use_threads(0) == torch.get_num_threads() == 1
+    assert use_threads(2) == torch.get_num_threads() == 2
 
 
 def test_peak_memory_of_the_process_covers_what_it_holds():

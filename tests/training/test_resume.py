@@ -10,11 +10,13 @@ import time
 import pytest
 import torch
 
+from syncrec import fitting
 from syncrec.checkpoint import load_checkpoint
 from syncrec.errors import ArtifactError, CheckpointError, ConfigError
 from syncrec.pipeline import train
-from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME
+from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME, REFIT_NAME, RunDirectory
 from syncrec.training.loop import Trainer
+from syncrec.training.tracking import read_log
 
 SLOW_TRAINING = """
 import sys, time
@@ -38,6 +40,65 @@ class CrashError(Exception):
 
 def run(dataset, out, settings, **options):
     return train(dataset, out, settings=settings, show_progress=False, **options)
+
+
+def signalled_while_validating(monkeypatch, times):
+    """A signal comes while the last of `times` validations runs."""
+    validate, calls = fitting.validate, []
+
+    def disturbed(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == times:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*arguments, **options)
+
+    monkeypatch.setattr(fitting, "validate", disturbed)
+
+
+@pytest.mark.parametrize("refit", ["none", "validation"])
+def test_a_signal_in_the_last_validation_is_heard(tiny_dataset_path, tmp_path, settings, monkeypatch, refit):
+    settings = [*settings, "training.epochs=2", f"training.refit={refit}"]
+    expected = run(tiny_dataset_path, tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        signalled_while_validating(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_dataset_path, tmp_path / "run", settings)
+    assert not (tmp_path / "run" / REFIT_NAME).exists()
+    assert not RunDirectory.open(tmp_path / "run").is_finished()
+    found = run(tiny_dataset_path, tmp_path / "run", settings, resume=True)
+    assert found.directory.is_finished()
+    assert found.trained.fusion_weights == expected.trained.fusion_weights
+
+
+def test_a_run_is_not_finished_before_its_fusion_weights_are(tiny_dataset_path, tmp_path, settings, monkeypatch):
+    def gone(self):
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting.TrainingSession, "_choose_fusion", gone)
+        with pytest.raises(CrashError):
+            run(tiny_dataset_path, tmp_path / "run", settings)
+    assert load_checkpoint(tmp_path / "run" / LAST_NAME).state["is_finished"]
+    assert not RunDirectory.open(tmp_path / "run").is_finished()
+    assert run(tiny_dataset_path, tmp_path / "run", settings, resume=True).directory.is_finished()
+
+
+def test_the_time_of_an_epoch_is_that_before_a_stop_too(tiny_dataset_path, tmp_path, settings, monkeypatch):
+    step = Trainer._step
+
+    def slow(self, *arguments):
+        time.sleep(0.05)
+        if self.state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", slow)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_dataset_path, tmp_path / "run", [*settings, "training.batch_size=10"])
+    run(tiny_dataset_path, tmp_path / "run", (), resume=True)
+    first, second = read_log(tmp_path / "run" / LOG_NAME)[:2]
+    assert first["seconds"] > 0.2 > second["seconds"]
 
 
 def with_checkpoints(settings, every):

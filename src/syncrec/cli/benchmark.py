@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from syncrec.cli.counts import Count
 from syncrec.cli.text import console, say
 
 __all__ = ["benchmark"]
@@ -15,7 +16,7 @@ def benchmark(
     /,
     *,
     out: Annotated[Path, Parameter(help="directory of everything it makes; the same one continues")],
-    workers: Annotated[int, Parameter(help="runs and trials at a time; with more than one, each has one thread")] = 1,
+    workers: Annotated[Count, Parameter(help="runs and trials at a time; with more than one, each has one thread")] = 1,
     join: Annotated[
         bool, Parameter(help="where another process is at work in OUT, of this machine or another, share its tuning")
     ] = False,

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from syncrec.config import Config, PrepareConfig, Section, config_keys, load_config, parse_settings, read_toml
+from syncrec.config import (
+    Config,
+    PrepareConfig,
+    Section,
+    config_keys,
+    field_of,
+    load_config,
+    parse_settings,
+    read_toml,
+)
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.evaluation.metrics import check_metric
 from syncrec.evaluation.protocols import find_protocol
@@ -91,6 +100,11 @@ class Plan(Section):
         for field, name in (("subject", self.subject), ("twin", self.twin), *likes):
             if name is not None and name not in self.models:
                 raise ValueError(f"{field} must be one of the models ({', '.join(self.models)}), got {name!r}")
+        for label, entry in self.models.items():
+            if entry.like and (self.models[entry.like].like or self.model_name(entry.like) in MEMORY_MODELS):
+                raise ValueError(f"models.{label}.like must be a row that is tuned itself, got {entry.like!r}")
+            if entry.settings and self.model_name(label) in MEMORY_MODELS:
+                raise ValueError(f"models.{label}.settings: {self.model_name(label)} has none; leave them out")
         if self.tuning.trials and not self.tuning.space:
             raise ValueError("tuning.trials without tuning.space: name what to tune")
         return self
@@ -177,6 +191,23 @@ def _check_keys(plan: Plan, path: Path) -> None:
             near = nearest_names(key, known, limit=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{where}: unknown key {key!r}{hint} (`syncrec keys` lists them; {path})")
+    for key, choices in plan.tuning.space.items():
+        _check_choices(key, choices, path)
+
+
+def _check_choices(key: str, choices: list[Value] | Range, path: Path) -> None:
+    """See that each value may be had, whatever the others are."""
+    field = field_of(key)
+    if isinstance(choices, Range) and field.annotation not in (int, float):
+        raise ConfigError(f"tuning.space: {key} is no number; give a list of choices, not a range ({path})")
+    kind: Any = Annotated[field.annotation, *field.metadata]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    for value in (choices.low, choices.high) if isinstance(choices, Range) else choices:
+        try:
+            adapter.validate_python(value)
+        except ValidationError as error:
+            told = error.errors()[0]["msg"]
+            raise ConfigError(f"tuning.space: {key} = {value!r}: {told} ({path})") from None
 
 
 def _nested(values: dict[str, Value]) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from syncrec import artifacts
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
-from syncrec.errors import ArtifactError, ConfigError
+from syncrec.errors import ArtifactError, ConfigError, LockedError
 from syncrec.evaluation import EvaluationResult, load_result, result_path, save_result
 from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, run_queue, train_command
 from syncrec.experiments.plan import MEMORY_MODELS, Cell, Plan
@@ -43,6 +43,7 @@ class Experiment:
     report: Report = print
     joins: bool = False  # work beside other processes in the same directory
     is_leader: bool = field(default=True, init=False)  # false once it has joined a process that does the rest
+    _checksums: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self) -> list[str]:
         """Prepare, tune, train and evaluate what is not there yet; the faults of runs that failed.
@@ -51,7 +52,7 @@ class Experiment:
 
         Raises:
             ArtifactError: another process is at work in the directory, and this one does not join it.
-            ConfigError: a run in the directory has other settings than the plan.
+            ConfigError: a dataset, search, run or result in the directory was made otherwise than the plan says.
             KeyboardInterrupt: a signal; call it again to go on.
         """
         with contextlib.ExitStack() as stack:
@@ -62,15 +63,16 @@ class Experiment:
             for name in self.plan.datasets:
                 self._prepare(name)
                 self._evaluate_memory_models(name)
-            self._tune_all()
-            jobs = [job for cell in self.plan.cells() if (job := self._job(cell)) is not None]
-            return self._run(jobs, "train")
+            faults = self._tune_all()
+            cells = (cell for cell in self.plan.cells() if self._is_ready(cell))
+            jobs = [job for cell in cells if (job := self._job(cell)) is not None]
+            return [*faults, *self._run(jobs, "train")]
 
     def _lead(self, stack: contextlib.ExitStack) -> bool:
         """Take the directory; false if another process has it and may be joined."""
         try:
             stack.enter_context(artifacts.exclusive(self.out))
-        except ArtifactError:
+        except LockedError:
             if not self.joins:
                 raise
             self.report(f"{self.out}: another process is at work; joining its searches")
@@ -83,16 +85,32 @@ class Experiment:
         for label in self.plan.models:
             files = [path for path in self._result_files(dataset, label, protocol) if path.exists()]
             if files:
-                found[label] = [load_result(path) for path in files]
+                found[label] = [self._result(dataset, path) for path in files]
         return found
+
+    def _result(self, dataset: str, path: Path) -> EvaluationResult:
+        result = load_result(path)
+        self._check_dataset(dataset, result.dataset_checksum, path)
+        return result
+
+    def _check_dataset(self, dataset: str, checksum: str, what: Path) -> None:
+        if dataset not in self._checksums:
+            self._checksums[dataset] = Dataset(self.dataset_path(dataset), check_content=False).checksum
+        if checksum != self._checksums[dataset]:
+            raise ConfigError(f"{what}: is of another dataset than {dataset} is now; choose another --out")
 
     def chosen(self, dataset: str, label: str) -> dict[str, Any]:
         """What tuning chose for a model (or for the one it is `like`); nothing if that was not tuned."""
         path = self._tuning_path(dataset, self.plan.models[label].like or label) / "chosen.json"
         return dict(artifacts.read_json(path, "chosen settings")["chosen"]) if path.exists() else {}
 
+    def tuning_trials(self, dataset: str, label: str) -> int:
+        """How many trials were spent on a model itself."""
+        path = self._tuning_path(dataset, label) / "chosen.json"
+        return len(artifacts.read_json(path, "chosen settings")["trials"]) if path.exists() else 0
+
     def cpu_seconds(self, dataset: str, label: str) -> list[float]:
-        """CPU seconds of training of each run so far."""
+        """CPU seconds of training of each finished run."""
         return [sum(record["cpu_seconds"] for record in records) for records in self._logs(dataset, label)]
 
     def last_record(self, dataset: str, label: str, seed: int) -> dict[str, Any]:
@@ -105,9 +123,11 @@ class Experiment:
         run = self._run_path(Cell(dataset, label, self.plan.seeds[0]))
         if not (run / "best.safetensors").exists():
             return None
-        from syncrec.checkpoint import load_checkpoint
+        from syncrec.models.registry import build_model
+        from syncrec.runs import RunDirectory
 
-        return sum(tensor.numel() for tensor in load_checkpoint(run / "best.safetensors").tensors["model"].values())
+        opened = RunDirectory.open(run)
+        return sum(part.numel() for part in build_model(opened.catalogue, opened.config.model).parameters())
 
     def dataset_path(self, name: str) -> Path:
         """Where a dataset of the plan lies once it is prepared."""
@@ -117,10 +137,20 @@ class Experiment:
 
     def _prepare(self, name: str) -> None:
         entry, path = self.plan.datasets[name], self.dataset_path(name)
-        if entry.log is None or path.exists():
+        if entry.log is None:
             return
         from syncrec.data.prepare import Source, prepare
+        from syncrec.data.sources import find_files
 
+        if path.exists():
+            made = Dataset(path, check_content=False).manifest["settings"]
+            files = [file.path.name for file in find_files([Source(str(entry.log))])]
+            wanted = {**entry.prepare.model_dump(mode="json"), "sources": [{"file": f, "domain": None} for f in files]}
+            if differs := [key for key, value in wanted.items() if made.get(key) != value]:
+                raise ConfigError(
+                    f"{path}: was prepared with other {', '.join(differs)} than the plan has now; choose another --out"
+                )
+            return
         self.report(f"prepare {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         prepare([Source(str(entry.log))], path, entry.prepare)
@@ -131,53 +161,80 @@ class Experiment:
             model = self.plan.model_name(label)
             for protocol in self.plan.protocols if model in MEMORY_MODELS else ():
                 (path,) = self._result_files(name, label, protocol)
-                if not path.exists():
+                if path.exists():
+                    self._result(name, path)
+                else:
                     self.report(f"evaluate {name} {label} ({protocol})")
                     save_result(path, _evaluate_memory(model, Dataset(self.dataset_path(name)), protocol))
 
     # tuning
 
-    def _tune_all(self) -> None:
+    def _tune_all(self) -> list[str]:
+        """Spend the budget where it was not spent yet; the faults of searches without a finished trial."""
         if not self.plan.tuning.trials:
-            return
-        for dataset in self.plan.datasets:
-            for label, entry in self.plan.models.items():
-                is_trained = self.plan.model_name(label) not in MEMORY_MODELS
-                if (
-                    is_trained
-                    and entry.tune
-                    and not entry.like
-                    and not (self._tuning_path(dataset, label) / "chosen.json").exists()
-                ):
-                    self._tune(dataset, label)
+            return []
+        rows = [label for label in self.plan.models if self._is_tuned(label)]
+        found = [self._tune(dataset, label) for dataset in self.plan.datasets for label in rows]
+        return [fault for fault in found if fault]
 
-    def _tune(self, dataset: str, label: str) -> None:
+    def _is_tuned(self, label: str) -> bool:
+        entry = self.plan.models[label]
+        return entry.tune and not entry.like and self.plan.model_name(label) not in MEMORY_MODELS
+
+    def _is_ready(self, cell: Cell) -> bool:
+        """Whether a cell's settings are known: those that tuning is to choose may not have been found."""
+        label = self.plan.models[cell.label].like or cell.label
+        is_chosen = (self._tuning_path(cell.dataset, label) / "chosen.json").exists()
+        return is_chosen or not (self.plan.tuning.trials and self._is_tuned(label))
+
+    def _tune(self, dataset: str, label: str) -> str | None:
+        """Search, or see that what was found before is an answer to the same question; the fault if no trial ended."""
         place = self._tuning_path(dataset, label)
+        question = {
+            "tuning": self.plan.tuning.model_dump(mode="json"),
+            "config": self.plan.config(label, self.plan.tuning.seed).model_dump(mode="json"),
+        }
+        if (place / "chosen.json").exists():
+            before = artifacts.read_json(place / "chosen.json", "chosen settings")
+            if any(before.get(key, value) != value for key, value in question.items()):
+                raise ConfigError(f"{place}: was made with other settings than the plan has now; choose another --out")
+            return None
         if self.joins or self.num_workers > 1 or (place / JOURNAL_NAME).exists():
             tuned = self._search(dataset, label)
         else:
             with artifacts.exclusive(place):
                 tuned = tune(self.plan, label, lambda number, values: self._trial_value(dataset, label, number, values))
-        if (place / "chosen.json").exists():  # a process that has joined was the first to see the end
-            return
-        content = {"chosen": tuned.chosen, "trials": [{"settings": s, "value": v} for s, v in tuned.trials]}
-        artifacts.write_json(place / "chosen.json", content)
-        self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
+        if all(value is None for _, value in tuned.trials):
+            return f"tuning of {dataset} {label}: none of {len(tuned.trials)} trials ended  ({self.out / 'logs'})"
+        if not (place / "chosen.json").exists():  # a process that has joined may have been the first to see the end
+            trials = [{"settings": s, "value": v} for s, v in tuned.trials]
+            artifacts.write_json(place / "chosen.json", {"chosen": tuned.chosen, "trials": trials, **question})
+            self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
+        return None
 
     def _trial_value(self, dataset: str, label: str, number: int, values: dict[str, Any]) -> float | None:
-        job = self._trial_job(dataset, label, number, values)
-        if job.commands:
-            self._run([job], "tune")
+        config = self._possible_config(label, values)
+        if config is None:
+            return None
+        job = self._trial_job(dataset, label, number, config)
+        if job.commands and self._run([job], "tune"):
+            return None
         return _best_value(self._trial_path(dataset, label, number))
 
-    def _trial_job(
-        self, dataset: str, label: str, number: int, values: dict[str, Any], claim: IO[str] | None = None
-    ) -> Job:
+    def _possible_config(self, label: str, values: dict[str, Any]) -> Config | None:
+        """The settings of a trial; None, and a line about it, if they make no sense together."""
+        try:
+            return self._trial_config(label, values)
+        except ConfigError as error:
+            self.report(f"tune {label}: {json.dumps(values)} cannot be tried: {error}")
+            return None
+
+    def _trial_job(self, dataset: str, label: str, number: int, config: Config, claim: IO[str] | None = None) -> Job:
         """The training of a trial, or what is left of it: no command if it is done."""
-        config, run = self._trial_config(label, values), self._trial_path(dataset, label, number)
+        run = self._trial_path(dataset, label, number)
         name = f"{dataset} {label} trial {number + 1} of {self.plan.tuning.trials}"
         commands = []
-        if not self._is_trained(run, config):
+        if not self._is_trained(dataset, run, config):
             file = self._write_config(run.with_suffix(".toml"), config)
             commands.append(train_command(self.dataset_path(dataset), run, file))
         return Job(name, commands, self._log_path(name), claim)
@@ -189,23 +246,40 @@ class Experiment:
         running: dict[str, Taken] = {}
 
         def take() -> Job | bool:
-            if not self.dataset_path(dataset).exists():  # the process that was joined is preparing it
+            if not self.dataset_path(dataset).exists():
+                self._see_that_it_is_prepared(dataset)
                 return True
-            taken = search.take()
-            if isinstance(taken, bool):
-                return taken
-            job = self._trial_job(dataset, label, taken.number, taken.values, taken.claim)
-            running[job.name] = taken
-            return job
+            while not isinstance(taken := search.take(), bool):
+                if (config := self._possible_config(label, taken.values)) is None:
+                    search.finish(taken, None)
+                    continue
+                job = self._trial_job(dataset, label, taken.number, config, taken.claim)
+                running[job.name] = taken
+                return job
+            return taken
 
         def finished(outcome: Outcome) -> None:
             taken = running.pop(outcome.job.name)
-            search.finish(taken, _best_value(self._trial_path(dataset, label, taken.number)))
+            path = self._trial_path(dataset, label, taken.number)
+            search.finish(taken, None if outcome.fault is not None else _best_value(path))
             how = "done" if outcome.fault is None else f"FAILED: {outcome.fault}"
             self.report(f"tune {outcome.job.name}: {how} in {_duration(outcome.seconds)}")
 
         run_queue(take, self.num_workers, finished)
         return search.result()
+
+    def _see_that_it_is_prepared(self, dataset: str) -> None:
+        """See that the process that was joined is there to prepare a dataset.
+
+        Raises:
+            ArtifactError: it is not.
+        """
+        with contextlib.suppress(LockedError), artifacts.exclusive(self.out):
+            if not self.dataset_path(dataset).exists():
+                raise ArtifactError(
+                    f"{self.dataset_path(dataset)}: the process that was joined ended before it was prepared; "
+                    "give the same command again"
+                )
 
     def _earlier_trials(self, dataset: str, label: str) -> list[EarlierTrial]:
         """Trials from before the search was shared: each has its settings beside its run."""
@@ -217,8 +291,9 @@ class Experiment:
                 break
             config = load_config(file)
             is_last = not self._trial_path(dataset, label, number + 1).with_suffix(".toml").exists()
-            is_finished = not is_last or self._is_trained(run, config)
-            found.append(EarlierTrial(earlier_values(self.plan, config), _best_value(run), is_finished))
+            is_trained = self._is_trained(dataset, run, config)
+            value = _best_value(run) if is_trained else None
+            found.append(EarlierTrial(earlier_values(self.plan, config), value, is_trained or not is_last))
         return found
 
     def _trial_config(self, label: str, values: dict[str, Any]) -> Config:
@@ -234,7 +309,7 @@ class Experiment:
         config = self.plan.config(cell.label, cell.seed, self.chosen(cell.dataset, cell.label))
         run, dataset = self._run_path(cell), self.dataset_path(cell.dataset)
         commands: list[list[str]] = []
-        if not self._is_trained(run, config):
+        if not self._is_trained(cell.dataset, run, config):
             place = self.out / "configs" / cell.dataset / f"{cell.label}-seed-{cell.seed}.toml"
             commands.append(train_command(dataset, run, self._write_config(place, config)))
         for protocol in self.plan.protocols:
@@ -242,15 +317,17 @@ class Experiment:
                 commands.append(evaluate_command(run, dataset, protocol))
         return Job(str(cell), commands, self._log_path(str(cell))) if commands else None
 
-    def _is_trained(self, run: Path, config: Config) -> bool:
-        """Whether a run is finished; refuses one with other settings."""
+    def _is_trained(self, dataset: str, run: Path, config: Config) -> bool:
+        """Whether a run is finished; refuses one with other settings or of another dataset."""
         if not (run / "config.toml").exists():
             return False
         if load_config(run / "config.toml") != config:
             raise ConfigError(f"{run}: was made with other settings than the plan has now; choose another --out")
         from syncrec.runs import RunDirectory
 
-        return RunDirectory.open(run).is_finished()
+        opened = RunDirectory.open(run)
+        self._check_dataset(dataset, opened.info["dataset_checksum"], run)
+        return opened.is_finished()
 
     def _run(self, jobs: Sequence[Job], what: str) -> list[str]:
         """Run jobs, say how each went and how long the rest will take; the faults."""
@@ -295,8 +372,11 @@ class Experiment:
         return [result_path(run, "test", protocol) for run in runs]
 
     def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
+        from syncrec.runs import RunDirectory
+
         for seed in self.plan.seeds:
-            if self._run_path(Cell(dataset, label, seed)).exists():
+            path = self._run_path(Cell(dataset, label, seed))
+            if path.exists() and RunDirectory.open(path).is_finished():
                 yield self._records(dataset, label, seed)
 
     def _records(self, dataset: str, label: str, seed: int) -> list[dict[str, Any]]:

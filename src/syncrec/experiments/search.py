@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from syncrec import artifacts
 from syncrec.config import Config
-from syncrec.errors import ArtifactError
+from syncrec.errors import LockedError
 from syncrec.experiments.plan import Plan
 from syncrec.experiments.tuning import (
     Tuned,
@@ -96,7 +96,7 @@ class SharedSearch:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(artifacts.exclusive(self._place))
-            except ArtifactError:  # another worker is taking one
+            except LockedError:  # another worker is taking one
                 return True
             study = self._open()
             trials = study.get_trials(deepcopy=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from syncrec import artifacts
-from syncrec.evaluation import EvaluationResult, versions
+from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
 from syncrec.experiments.gap_plot import draw_gaps
@@ -65,15 +65,18 @@ def _picture_beside(markdown: Path) -> Path | None:
 def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
     """Metrics of every answer, paired differences, cost; `tables` holds them as text for each dataset and protocol."""
     plan = experiment.plan
-    content: dict[str, Any] = {"versions": versions(), "machine": _machine(), "seeds": plan.seeds, "sections": []}
-    content["tables"] = {}
+    content: dict[str, Any] = {"machine": _machine(), "seeds": plan.seeds, "sections": []}
+    content["tables"], computed_by = {}, set()
     for dataset in plan.datasets:
         for protocol in plan.protocols:
             results = experiment.results(dataset, protocol)
             if results:
+                computed_by |= {pair for rs in results.values() for r in rs for pair in r.provenance.versions.items()}
                 section, tables = _section(experiment, dataset, protocol, results)
                 content["sections"].append(section)
                 content["tables"][f"{dataset}, {protocol}"] = tables
+    names = sorted({name for name, _ in computed_by})
+    content["versions"] = {name: sorted(v for n, v in computed_by if n == name) for name in names}
     if points := gap_points(experiment, plan.protocols[0]):
         content["gaps"] = gap_content(points)
         content["tables"][f"transfer gap, {plan.protocols[0]}"] = [gap_table(points, plan.metric)]
@@ -213,6 +216,9 @@ def _markdown(experiment: Experiment, content: Mapping[str, Any], picture: Path 
         f"seeds ({plan.metric.upper()}; percentile bootstrap; permutation test, Holm-corrected over domains). The best "
         "baseline is the best on the test data shown, which favours it.\n"
     )
+    if several := {name: found for name, found in content["versions"].items() if len(found) > 1}:
+        told = "; ".join(f"{name} {', '.join(found)}" for name, found in several.items())
+        yield f"**Results of different versions are compared here**: {told}.\n"
     yield _budget(experiment)
     for title, tables in content["tables"].items():
         yield f"## {title}\n"
@@ -239,10 +245,14 @@ def _budget(experiment: Experiment) -> str:
     if not plan.tuning.trials:
         return "No tuning: every model has the settings of the plan.\n"
     epochs = plan.tuning.epochs or "all"
-    lines = [f"Tuning budget of each model and dataset: {plan.tuning.trials} trials of {epochs} epochs. Chosen:\n"]
+    lines = [
+        f"Tuning budget: trials of {epochs} epochs, as many as stand here; other models have the plan's settings.\n"
+    ]
     for dataset in plan.datasets:
-        for label in plan.models:
+        for label, entry in plan.models.items():
             if chosen := experiment.chosen(dataset, label):
-                settings = ", ".join(f"{key} = {value}" for key, value in chosen.items())
-                lines.append(f"- {dataset}, {label}: {settings}")
+                settings = ", ".join(f"{key} = {entry.settings.get(key, value)}" for key, value in chosen.items())
+                trials = experiment.tuning_trials(dataset, label)
+                spent = f"those of {entry.like}" if entry.like else f"{trials} trials"
+                lines.append(f"- {dataset}, {label} ({spent}): {settings}")
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from syncrec.config import field_of
 from syncrec.errors import MissingCapabilityError
 from syncrec.experiments.plan import Plan, Range
 
@@ -104,6 +105,8 @@ def first_values(plan: Plan, label: str) -> Values:
 
 
 def _suggest(trial: "optuna.Trial", key: str, choices: list[Any] | Range) -> Any:
+    if isinstance(choices, Range) and field_of(key).annotation is int:
+        return trial.suggest_int(key, int(choices.low), int(choices.high), log=choices.log)
     if isinstance(choices, Range):
         return trial.suggest_float(key, choices.low, choices.high, log=choices.log)
     return trial.suggest_categorical(key, choices)

@@ -12,7 +12,7 @@ from syncrec.data.checks.rule import Check, Rule
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError
 from syncrec.evaluation import load_result
-from syncrec.runs import BEST_NAME, LOG_NAME, REFIT_NAME, RunDirectory
+from syncrec.runs import ANALYSIS_NAME, BEST_NAME, LOG_NAME, REFIT_NAME, RunDirectory
 from syncrec.training.tracking import read_log
 
 __all__ = ["RULES", "check_run"]
@@ -125,7 +125,8 @@ def _steps_agree(run: RunDirectory, records: Sequence[_State], dataset: Dataset,
 
 
 def _check_results(run: RunDirectory, dataset: Dataset, best: _State) -> Check:
-    files = sorted((run.path / "results").glob("*.json"))
+    places = sorted((run.path / "results").glob("*.json"))
+    files = [path for path in places if path.name != ANALYSIS_NAME]
     claims = [(not (fault := _result_fault(run, dataset, best, file)), f"{file.name}: {fault}") for file in files]
     return _RESULTS.found(sum(not holds for holds, _ in claims), len(files), detail=_join(claims))
 

@@ -1,5 +1,6 @@
 """Which device trains, in which precision, on how many threads."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -51,11 +52,15 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def use_threads(count: int) -> int:
-    """Let torch use `count` CPU threads; 0: as many as cores this process may use. Gives the number taken.
+    """Let torch use `count` CPU threads; 0: as many as cores this process may use, or as OMP_NUM_THREADS says.
 
-    Processes that train together on this machine share its cores evenly.
+    Processes that train together on this machine share its cores evenly, whatever their launcher puts into
+    OMP_NUM_THREADS. Gives the number taken.
     """
-    taken = count or max(1, usable_cores() // processes().num_local)
+    group = processes()
+    wanted = "" if group.are_several else os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    told = int(wanted) if wanted.isdecimal() else 0
+    taken = count or told or max(1, usable_cores() // group.num_local)
     torch.set_num_threads(taken)
     return taken
 

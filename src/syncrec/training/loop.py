@@ -27,7 +27,7 @@ from syncrec.errors import NonFiniteLossError
 from syncrec.losses.objective import JointObjective, LossReport
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
-from syncrec.parallel import PendingSum, lost_process_is_clear, processes, sharded_tables
+from syncrec.parallel import PendingSum, lost_process_is_clear, processes, sharded_tables, sum_over_processes
 from syncrec.rng import derive_seed
 from syncrec.runs import BEST_NAME, LAST_NAME
 from syncrec.shards import load_together, save_together
@@ -74,7 +74,9 @@ class TrainState:
     best_epoch: int = -1
     stale_epochs: int = 0
     is_finished: bool = False
-    sums: dict[str, list[float]] = field(default_factory=dict)  # of the running epoch
+    sums: dict[str, list[float]] = field(default_factory=dict)  # of the running epoch, as what follows
+    seconds: float = 0.0  # in its steps, without what passed between a stop and going on
+    cpu_seconds: float = 0.0
 
 
 class Learner(nn.Module):
@@ -121,6 +123,7 @@ class Trainer:
         self.processes = processes()
         self._sharded = sharded_tables(self.model)
         self._learner = self._make_learner()
+        self._clock = (0.0, 0.0)
 
     def _make_learner(self) -> nn.Module:
         """Model and objective, with gradients averaged over processes if there are several."""
@@ -176,24 +179,26 @@ class Trainer:
             NonFiniteLossError: before the update that would have spoiled the weights.
         """
         state = self.state
+        stops_at_the_end = False
         last = self.config.epochs if num_epochs is None else num_epochs
         progress = TrainingProgress(last, steps_per_epoch, show_progress if self.processes.is_main else False)
         forked = [self.device] if self.device.type == "cuda" else []
         stop = StopRequest(takes_one=not self.processes.are_several)
         with stop, progress, torch.random.fork_rng(devices=forked), lost_process_is_clear():
             while not state.is_finished and state.epoch < last:
-                started = (time.perf_counter(), time.process_time(), state.step_in_epoch)
+                self._clock = (time.perf_counter(), time.process_time())
                 if not self._run_epoch(batches, steps_per_epoch, stop, progress):
                     self._save_last()
                     return False
-                record = self._end_epoch(started, validate)
+                record = self._end_epoch(validate)
                 for tracker in trackers:
                     tracker.record(record)
                 progress.validated(record, self.config.monitor)
                 self._save_last()
+            stops_at_the_end = bool(sum_over_processes(torch.tensor(int(stop.is_set))))  # one came while validating
         state.is_finished = True
         self._save_last()
-        return True
+        return not stops_at_the_end
 
     def _run_epoch(self, batches: Batches, steps_per_epoch: int, stop: StopRequest, progress: TrainingProgress) -> bool:
         """The steps of the running epoch that are still to do; false if asked to stop."""
@@ -206,6 +211,7 @@ class Trainer:
             report = self._step(batch, total_steps)
             targets += batch.num_all_targets or len(batch.targets)
             progress.step(state.epoch, state.step, _shown(report), targets / (time.perf_counter() - begun))
+            self._add_time()
             every = self.config.checkpoint_every_steps
             if every and state.step % every == 0:
                 self._save_last()
@@ -273,17 +279,23 @@ class Trainer:
             before = self.state.sums.get(name, [0.0] * len(row))
             self.state.sums[name] = [a + b for a, b in zip(before, row.tolist(), strict=True)]
 
-    def _end_epoch(
-        self, started: tuple[float, float, int], validate: Callable[[], Validation] | None
-    ) -> dict[str, Any]:
+    def _add_time(self) -> None:
+        """Count what has passed since the last call, or the beginning of the epoch or of its continuation."""
+        now = time.perf_counter(), time.process_time()
+        self.state.seconds += now[0] - self._clock[0]
+        self.state.cpu_seconds += now[1] - self._clock[1]
+        self._clock = now
+
+    def _end_epoch(self, validate: Callable[[], Validation] | None) -> dict[str, Any]:
         state = self.state
-        record = self._epoch_record(started)
+        record = self._epoch_record()
         is_last = state.epoch + 1 == self.config.epochs
         if validate and (is_last or (state.epoch + 1) % self.config.validate_every == 0):
             self.model.eval()
             self._take_validation(validate(), record)
         record["best"] = {"epoch": state.best_epoch, "value": state.best_value}
         state.epoch, state.step_in_epoch, state.sums = state.epoch + 1, 0, {}
+        state.seconds, state.cpu_seconds = 0.0, 0.0
         return record
 
     def _take_validation(self, validation: Validation, record: dict[str, Any]) -> None:
@@ -301,10 +313,8 @@ class Trainer:
         state.stale_epochs += self.config.validate_every
         state.is_finished = state.stale_epochs >= self.config.patience
 
-    def _epoch_record(self, started: tuple[float, float, int]) -> dict[str, Any]:
+    def _epoch_record(self) -> dict[str, Any]:
         state, sums = self.state, self.state.sums
-        seconds, cpu_seconds = time.perf_counter() - started[0], time.process_time() - started[1]
-        share = (state.step_in_epoch - started[2]) / max(1, state.step_in_epoch)
         steps = [max(1.0, count) for count in sums["steps_with_domain"]]
 
         def by_domain(name: str) -> dict[str, float]:
@@ -317,9 +327,9 @@ class Trainer:
         return {
             "epoch": state.epoch,
             "step": state.step,
-            "seconds": round(seconds, 3),
-            "cpu_seconds": round(cpu_seconds, 3),
-            "targets_per_second": round(share * sum(sums["targets"]) / seconds, 1),
+            "seconds": round(state.seconds, 3),
+            "cpu_seconds": round(state.cpu_seconds, 3),
+            "targets_per_second": round(sum(sums["targets"]) / state.seconds, 1),
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "loss": losses,
