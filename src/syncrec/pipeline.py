@@ -240,7 +240,7 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         dataset: prepared, or its directory.
         out: directory of the run; must be new or empty unless `resume`.
         model: a registered model, instead of the configuration's.
-        config: settings, or a TOML file of settings.
+        config: settings, or a TOML file of settings; by default those of the run in `warm_start`.
         settings: overrides like `training.epochs=20`.
         resume: continue from the last checkpoint in `out`, with the settings it was begun with.
         warm_start: an earlier run to take the weights of; items are matched by domain and id, new ones begin fresh.
@@ -254,7 +254,7 @@ def train(  # noqa: PLR0913 (all but two are options by name)
     out = Path(out)
     with process_group() as group, contextlib.ExitStack() as held:
         data = dataset if isinstance(dataset, Dataset) else together(lambda: _opened(Path(dataset), group))
-        wanted, begun = together(lambda: _wanted(data, out, model, config, settings, resume=resume))
+        wanted, begun = together(lambda: _wanted(data, out, model, config, settings, warm_start, resume=resume))
         for kind in track:
             check_tracker(kind)
         earlier = _earlier_run(warm_start, begun)
@@ -279,11 +279,13 @@ def _wanted(
     model: str | None,
     config: Config | str | Path | None,
     settings: Sequence[str],
+    warm_start: str | Path | None,
     *,
     resume: bool,
 ) -> tuple[Config, RunDirectory | None]:
     """The settings asked for, and the run to go on with."""
-    wanted = _effective_config(config, model, settings)
+    base = config if config is not None or warm_start is None else RunDirectory.open(Path(warm_start)).config
+    wanted = _effective_config(base, model, settings)
     return wanted, _begun_run(out, data, wanted if model or config or settings else None) if resume else None
 
 

@@ -45,6 +45,15 @@ def rows_by_name(dataset, table):
     }
 
 
+def test_its_settings_are_taken_where_none_are_given(place, earlier, tmp_path):
+    begun = place / "run"
+    same = train(place / "new", tmp_path / "same", settings=["training.seed=7"], warm_start=begun, show_progress=False)
+    assert same.config.model == earlier.trained.model.config
+    assert same.config.training == RunDirectory.open(begun).config.training.model_copy(update={"seed": 7})
+    with pytest.raises(ArtifactError, match="no such run"):
+        train(place / "new", tmp_path / "other", warm_start=tmp_path / "gone", show_progress=False)
+
+
 def test_items_keep_their_rows_whatever_their_number_and_new_ones_are_fresh(place, earlier):
     run = train(place / "new", place / "standing", settings=STANDING, warm_start=place / "run", show_progress=False)
     old = rows_by_name(earlier.dataset, earlier.trained.model.embedding.items.weight)

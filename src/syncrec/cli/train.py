@@ -24,7 +24,10 @@ def train(
     ] = None,
     resume: Annotated[bool, Parameter(help="continue from the last checkpoint")] = False,
     warm_start: Annotated[
-        Path | None, Parameter(help="an earlier run to begin from; items are matched by domain and id")
+        Path | None,
+        Parameter(
+            help="an earlier run to begin from, by default with its settings; items are matched by domain and id"
+        ),
     ] = None,
     track: Annotated[
         list[Literal["tensorboard", "mlflow"]] | None, Parameter(help="also log there; repeatable")

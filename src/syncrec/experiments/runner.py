@@ -1,14 +1,4 @@
-"""Runs an experiment to its end, from wherever it stands; everything it makes lies in one directory.
-
-| place | what |
-|---|---|
-| `datasets/NAME` | datasets prepared from raw logs |
-| `tuning/DATASET/LABEL/` | `trial-N` runs; `chosen.json`, what validation chose; the files of `search.py` |
-| `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
-| `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
-| `memory/DATASET/LABEL/` | result files of models without a run |
-| `logs/` | what each process printed |
-"""
+"""Runs an experiment to its end, from wherever it stands; everything it makes lies in one directory (`places.py`)."""
 
 import contextlib
 import json
@@ -24,6 +14,8 @@ from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
 from syncrec.evaluation import EvaluationResult, load_result, result_path, save_result
 from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, run_queue, train_command
+from syncrec.experiments.memory import evaluate_memory_model
+from syncrec.experiments.places import Places
 from syncrec.experiments.plan import MEMORY_MODELS, Cell, Plan
 from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch, Taken, earlier_values
 from syncrec.experiments.tuning import Tuned, tune
@@ -101,12 +93,12 @@ class Experiment:
 
     def chosen(self, dataset: str, label: str) -> dict[str, Any]:
         """What tuning chose for a model (or for the one it is `like`); nothing if that was not tuned."""
-        path = self._tuning_path(dataset, self.plan.models[label].like or label) / "chosen.json"
+        path = self.places.tuning(dataset, self.plan.models[label].like or label) / "chosen.json"
         return dict(artifacts.read_json(path, "chosen settings")["chosen"]) if path.exists() else {}
 
     def tuning_trials(self, dataset: str, label: str) -> int:
         """How many trials were spent on a model itself."""
-        path = self._tuning_path(dataset, label) / "chosen.json"
+        path = self.places.tuning(dataset, label) / "chosen.json"
         return len(artifacts.read_json(path, "chosen settings")["trials"]) if path.exists() else 0
 
     def cpu_seconds(self, dataset: str, label: str) -> list[float]:
@@ -120,7 +112,7 @@ class Experiment:
 
     def num_parameters(self, dataset: str, label: str) -> int | None:
         """Numbers that the model learns; None for a model that is no run, or without a run so far."""
-        run = self._run_path(Cell(dataset, label, self.plan.seeds[0]))
+        run = self.places.run(Cell(dataset, label, self.plan.seeds[0]))
         if not (run / "best.safetensors").exists():
             return None
         from syncrec.models.registry import build_model
@@ -129,9 +121,14 @@ class Experiment:
         opened = RunDirectory.open(run)
         return sum(part.numel() for part in build_model(opened.catalogue, opened.config.model).parameters())
 
+    @property
+    def places(self) -> Places:
+        """Where everything lies."""
+        return Places(self.out)
+
     def dataset_path(self, name: str) -> Path:
         """Where a dataset of the plan lies once it is prepared."""
-        return self.plan.datasets[name].dataset or self.out / "datasets" / name
+        return self.plan.datasets[name].dataset or self.places.dataset(name)
 
     # preparing, and models without a run
 
@@ -165,7 +162,7 @@ class Experiment:
                     self._result(name, path)
                 else:
                     self.report(f"evaluate {name} {label} ({protocol})")
-                    save_result(path, _evaluate_memory(model, Dataset(self.dataset_path(name)), protocol))
+                    save_result(path, evaluate_memory_model(model, Dataset(self.dataset_path(name)), protocol))
 
     # tuning
 
@@ -184,12 +181,12 @@ class Experiment:
     def _is_ready(self, cell: Cell) -> bool:
         """Whether a cell's settings are known: those that tuning is to choose may not have been found."""
         label = self.plan.models[cell.label].like or cell.label
-        is_chosen = (self._tuning_path(cell.dataset, label) / "chosen.json").exists()
+        is_chosen = (self.places.tuning(cell.dataset, label) / "chosen.json").exists()
         return is_chosen or not (self.plan.tuning.trials and self._is_tuned(label))
 
     def _tune(self, dataset: str, label: str) -> str | None:
         """Search, or see that what was found before is an answer to the same question; the fault if no trial ended."""
-        place = self._tuning_path(dataset, label)
+        place = self.places.tuning(dataset, label)
         question = {
             "tuning": self.plan.tuning.model_dump(mode="json"),
             "config": self.plan.config(label, self.plan.tuning.seed).model_dump(mode="json"),
@@ -219,7 +216,7 @@ class Experiment:
         job = self._trial_job(dataset, label, number, config)
         if job.commands and self._run([job], "tune"):
             return None
-        return _best_value(self._trial_path(dataset, label, number))
+        return _best_value(self.places.trial(dataset, label, number))
 
     def _possible_config(self, label: str, values: dict[str, Any]) -> Config | None:
         """The settings of a trial; None, and a line about it, if they make no sense together."""
@@ -231,17 +228,17 @@ class Experiment:
 
     def _trial_job(self, dataset: str, label: str, number: int, config: Config, claim: IO[str] | None = None) -> Job:
         """The training of a trial, or what is left of it: no command if it is done."""
-        run = self._trial_path(dataset, label, number)
+        run = self.places.trial(dataset, label, number)
         name = f"{dataset} {label} trial {number + 1} of {self.plan.tuning.trials}"
         commands = []
         if not self._is_trained(dataset, run, config):
-            file = self._write_config(run.with_suffix(".toml"), config)
+            file = _write_config(run.with_suffix(".toml"), config)
             commands.append(train_command(self.dataset_path(dataset), run, file))
-        return Job(name, commands, self._log_path(name), claim)
+        return Job(name, commands, self.places.log(name), claim)
 
     def _search(self, dataset: str, label: str) -> Tuned:
         """Take trials of a shared search as long as there are any, `num_workers` at a time."""
-        place = self._tuning_path(dataset, label)
+        place = self.places.tuning(dataset, label)
         search = SharedSearch(self.plan, label, place, lambda: self._earlier_trials(dataset, label))
         running: dict[str, Taken] = {}
 
@@ -260,7 +257,7 @@ class Experiment:
 
         def finished(outcome: Outcome) -> None:
             taken = running.pop(outcome.job.name)
-            path = self._trial_path(dataset, label, taken.number)
+            path = self.places.trial(dataset, label, taken.number)
             search.finish(taken, None if outcome.fault is not None else _best_value(path))
             how = "done" if outcome.fault is None else f"FAILED: {outcome.fault}"
             self.report(f"tune {outcome.job.name}: {how} in {_duration(outcome.seconds)}")
@@ -285,12 +282,12 @@ class Experiment:
         """Trials from before the search was shared: each has its settings beside its run."""
         found = []
         for number in range(self.plan.tuning.trials):
-            run = self._trial_path(dataset, label, number)
+            run = self.places.trial(dataset, label, number)
             file = run.with_suffix(".toml")
             if not file.exists():
                 break
             config = load_config(file)
-            is_last = not self._trial_path(dataset, label, number + 1).with_suffix(".toml").exists()
+            is_last = not self.places.trial(dataset, label, number + 1).with_suffix(".toml").exists()
             is_trained = self._is_trained(dataset, run, config)
             value = _best_value(run) if is_trained else None
             found.append(EarlierTrial(earlier_values(self.plan, config), value, is_trained or not is_last))
@@ -307,15 +304,15 @@ class Experiment:
     def _job(self, cell: Cell) -> Job | None:
         """What is left to do for a cell, None if nothing is."""
         config = self.plan.config(cell.label, cell.seed, self.chosen(cell.dataset, cell.label))
-        run, dataset = self._run_path(cell), self.dataset_path(cell.dataset)
+        run, dataset = self.places.run(cell), self.dataset_path(cell.dataset)
         commands: list[list[str]] = []
         if not self._is_trained(cell.dataset, run, config):
-            place = self.out / "configs" / cell.dataset / f"{cell.label}-seed-{cell.seed}.toml"
-            commands.append(train_command(dataset, run, self._write_config(place, config)))
+            place = self.places.config(cell)
+            commands.append(train_command(dataset, run, _write_config(place, config)))
         for protocol in self.plan.protocols:
             if not result_path(run, "test", protocol).exists():
                 commands.append(evaluate_command(run, dataset, protocol))
-        return Job(str(cell), commands, self._log_path(str(cell))) if commands else None
+        return Job(str(cell), commands, self.places.log(str(cell))) if commands else None
 
     def _is_trained(self, dataset: str, run: Path, config: Config) -> bool:
         """Whether a run is finished; refuses one with other settings or of another dataset."""
@@ -347,35 +344,17 @@ class Experiment:
         run_jobs(jobs, self.num_workers, finished)
         return faults
 
-    # places
-
-    def _write_config(self, path: Path, config: Config) -> Path:
-        artifacts.write_text(path, dump_toml(config))
-        return path
-
-    def _run_path(self, cell: Cell) -> Path:
-        return self.out / "runs" / cell.dataset / cell.label / f"seed-{cell.seed}"
-
-    def _tuning_path(self, dataset: str, label: str) -> Path:
-        return self.out / "tuning" / dataset / label
-
-    def _trial_path(self, dataset: str, label: str, number: int) -> Path:
-        return self._tuning_path(dataset, label) / f"trial-{number:03d}"
-
-    def _log_path(self, name: str) -> Path:
-        return self.out / "logs" / f"{name.replace(' ', '-')}.txt"
-
     def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
         if self.plan.model_name(label) in MEMORY_MODELS:
-            return [self.out / "memory" / dataset / label / f"{protocol}.json"]
-        runs = (self._run_path(Cell(dataset, label, seed)) for seed in self.plan.seeds)
+            return [self.places.memory(dataset, label, protocol)]
+        runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
         return [result_path(run, "test", protocol) for run in runs]
 
     def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
         from syncrec.runs import RunDirectory
 
         for seed in self.plan.seeds:
-            path = self._run_path(Cell(dataset, label, seed))
+            path = self.places.run(Cell(dataset, label, seed))
             if path.exists() and RunDirectory.open(path).is_finished():
                 yield self._records(dataset, label, seed)
 
@@ -384,15 +363,8 @@ class Experiment:
         from syncrec.runs import RunDirectory
         from syncrec.training.tracking import read_log
 
-        logs = RunDirectory.open(self._run_path(Cell(dataset, label, seed))).logs()
+        logs = RunDirectory.open(self.places.run(Cell(dataset, label, seed))).logs()
         return [record for log in logs for record in read_log(log)]
-
-
-def _evaluate_memory(model: str, dataset: Dataset, protocol: str) -> EvaluationResult:
-    from syncrec.pipeline import evaluate_matrix_factorisation, evaluate_neighbours, evaluate_popularity
-
-    evaluations = (evaluate_popularity, evaluate_neighbours, evaluate_matrix_factorisation)
-    return dict(zip(MEMORY_MODELS, evaluations, strict=True))[model](dataset, "test", protocol)
 
 
 def _best_value(run: Path) -> float | None:
@@ -408,3 +380,8 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _write_config(path: Path, config: Config) -> Path:
+    artifacts.write_text(path, dump_toml(config))
+    return path

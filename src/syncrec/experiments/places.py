@@ -1,0 +1,53 @@
+"""Where in an experiment's directory everything lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncrec.experiments.plan import Cell
+
+__all__ = ["Places"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The paths below the directory `out`.
+
+    | place | what |
+    |---|---|
+    | `datasets/NAME` | datasets prepared from raw logs |
+    | `tuning/DATASET/LABEL/` | `trial-N` runs; `chosen.json`, what validation chose; the files of `search.py` |
+    | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
+    | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
+    | `memory/DATASET/LABEL/` | result files of models without a run |
+    | `logs/` | what each process printed |
+    """
+
+    out: Path
+
+    def dataset(self, name: str) -> Path:
+        """A dataset prepared from a log of the plan."""
+        return self.out / "datasets" / name
+
+    def run(self, cell: Cell) -> Path:
+        """The run of a cell."""
+        return self.out / "runs" / cell.dataset / cell.label / f"seed-{cell.seed}"
+
+    def config(self, cell: Cell) -> Path:
+        """The settings it is trained with."""
+        return self.out / "configs" / cell.dataset / f"{cell.label}-seed-{cell.seed}.toml"
+
+    def tuning(self, dataset: str, label: str) -> Path:
+        """The search of a row."""
+        return self.out / "tuning" / dataset / label
+
+    def trial(self, dataset: str, label: str, number: int) -> Path:
+        """The run of one of its trials."""
+        return self.tuning(dataset, label) / f"trial-{number:03d}"
+
+    def memory(self, dataset: str, label: str, protocol: str) -> Path:
+        """The result of a model without a run."""
+        return self.out / "memory" / dataset / label / f"{protocol}.json"
+
+    def log(self, name: str) -> Path:
+        """What the processes of a job printed."""
+        return self.out / "logs" / f"{name.replace(' ', '-')}.txt"
