@@ -25,7 +25,7 @@ from syncrec.training.loop import Trainer, Validation
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import JsonLinesLog, Tracker, make_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import FUSION_GRID, check_gap_is_measurable, validate
+from syncrec.validation import FUSION_GRID, check_gap_is_measurable, check_table_can_be_shared, validate
 
 __all__ = ["TrainingSession", "check_trainable", "find_communities"]
 
@@ -48,6 +48,7 @@ class TrainingSession:
         check_trainable(data)
         self.queries = data.queries("validation")
         self.fit = self._fit(path, np.asarray(data.train_end))
+        check_table_can_be_shared(self.fit.model)
         if config.transfer.gap == "validation":
             check_gap_is_measurable(self.fit.model)
 

@@ -19,6 +19,7 @@ from syncrec.evaluation import (
 from syncrec.losses.full_softmax import full_softmax_loss
 from syncrec.models.interface import SequentialModel
 from syncrec.models.matrix_factorisation import Factors, FactorSettings, factor_scorer, fit_factors
+from syncrec.models.registry import find_model
 from syncrec.models.scoring import AnswerVectors
 from syncrec.parallel import sharded_tables, sum_over_processes
 from syncrec.ranker import make_ranker
@@ -29,6 +30,7 @@ __all__ = [
     "FUSION_GRID",
     "best_factors",
     "check_gap_is_measurable",
+    "check_table_can_be_shared",
     "validate",
     "validation_gaps",
 ]
@@ -73,6 +75,16 @@ def check_gap_is_measurable(model: SequentialModel) -> None:
     """
     if len(model.answer_names) == 1 or sharded_tables(model):
         raise ConfigError("transfer.gap = validation needs a model with two answers, and model.sharded_items = false")
+
+
+def check_table_can_be_shared(model: SequentialModel) -> None:
+    """See that `model` trains where its item table is shared out over processes.
+
+    Raises:
+        ConfigError: it asks for items in some steps only, and then not in all processes.
+    """
+    if sharded_tables(model) and find_model(model.config.name).weighs_contributions:
+        raise ConfigError(f"model.sharded_items = true cannot be had with {model.config.name} in several processes")
 
 
 @torch.no_grad()

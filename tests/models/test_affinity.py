@@ -84,6 +84,35 @@ def test_domains_that_a_third_one_connects_are_together():
     assert communities_of(affinity_of(chain)) == (0, 0, 0, 1)
 
 
+def test_a_domain_of_which_nothing_is_known_connects_nothing_that_is_unrelated():
+    near, apart, nothing = 0.7, 0.5, np.nan
+    estimate = [
+        [near, near, apart, nothing],
+        [near, near, apart, nothing],
+        [apart, apart, near, nothing],
+        [nothing, nothing, nothing, nothing],
+    ]
+    found = affinity_of(estimate)
+    assert communities_of(replace(found, num_pairs=np.diag([100, 100, 150, 0]))) == (0, 0, 1, 0)
+    assert communities_of(replace(found, num_pairs=np.diag([100, 100, 300, 0]))) == (0, 0, 1, 1)
+    one_way = np.array([[near, apart], [nothing, near]])
+    assert communities_of(affinity_of(one_way)) == (0, 0)
+
+
+@pytest.mark.parametrize("num_shared", [0, 2, 12])
+def test_a_few_users_show_nothing(tmp_path, num_shared):
+    lines = ["user,item,domain,timestamp"]
+    for user in range(200):
+        domains = "ab" if user < num_shared else "ab"[user % 2]
+        for domain in domains:
+            lines += [f"u{user},{domain}{user % 4}-{n},{domain},{n}" for n in range(6)]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    found = measured(syncrec.prepare(tmp_path / "log.csv", out=tmp_path / "data"))
+    assert found.estimate.diagonal().min() > 0.7
+    assert np.isnan(found.estimate[0, 1])
+    assert communities_of(found) == (0, 0)
+
+
 def test_one_direction_is_enough_and_an_unsure_one_too():
     one_way = affinity_of([[0.7, 0.6], [0.5, 0.7]], error=0.001)
     assert not one_way.are_unrelated().any(axis=None, where=~np.eye(2, dtype=bool))

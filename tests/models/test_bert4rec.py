@@ -54,7 +54,7 @@ def expected(model, history, masked, domain):
         is_masked = place in masked
         period = 0 if is_masked else 1 + sum(int(edge) <= time for edge in table.time.edges)
         gap = 0
-        if place and not is_masked:
+        if place and not {place, place - 1} & set(masked):
             gap = min(1 + int(np.ceil(np.log2(1 + (time - times[place - 1]) / 60))), 24)
         vectors.append(
             table.items.weight[MASK if is_masked else event]

@@ -76,6 +76,10 @@ class TestVectors:
         together = vectors[:3] @ vectors[:3].T  # items of one of them, if it has a direction at all
         assert np.allclose(together, together[0, 0], atol=1e-4)
 
+    def test_two_items_lie_in_different_directions(self):
+        vectors = co_occurrence_vectors(sparse.csr_array(np.array([[1.0, 0], [0, 1], [1, 1], [1, 0]])), 8)
+        assert vectors[0] @ vectors[1] < 0.9
+
     def test_without_any_event_there_is_no_direction(self):
         assert not co_occurrence_vectors(sparse.csr_array((5, 4)), 3).any()
         assert not co_occurrence_vectors(sparse.csr_array(np.ones((1, 4))), 3).any()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from syncrec.data.dataset import Dataset
+from syncrec.errors import ConfigError
 
 EVERY_PART = {"loss": {"kind": "sampled", "num_negatives": 6, "mutual_information_weight": 0.5}}
 
@@ -83,9 +84,22 @@ def test_a_process_may_have_no_user_of_a_batch(trained):
 
 @pytest.mark.parametrize("name", ["bert4rec", "c2dsr", "cgrec", "abxi", "mmoe", "sasrec-single"])
 def test_every_model_learns_the_same_in_all_processes(trained, name):
-    found = trained(2, {"model": {"name": name}, "loss": {"kind": "sampled", "num_negatives": 6}})
+    sections = {"model": {"name": name}, "loss": {"kind": "sampled", "num_negatives": 6}}
+    found = trained(2, sections, num_users=21)  # a last batch of one user, so of none for a process
     assert_all_processes_agree(found)
     assert np.isfinite(found[0]["values"]).all()
+
+
+def test_networks_of_their_own_ask_a_shared_out_table_as_often_in_every_process(trained):
+    sections = {"model": {"name": "sasrec-single", **members.RANDOM}, **EVERY_PART}
+    found = trained(2, sections, num_users=21, is_sharded=True)
+    assert_same(found[0], trained(1, sections, num_users=21)[0])
+
+
+def test_a_model_that_asks_in_some_processes_only_is_refused_a_shared_out_table(trained):
+    for found in trained(2, {"model": {"name": "cgrec", **members.RANDOM}}, is_sharded=True):
+        assert isinstance(found, ConfigError)
+        assert "model.sharded_items = true cannot be had with cgrec" in str(found)
 
 
 def test_every_history_is_read_by_one_process(in_processes, shared_dataset_path, tmp_path):

@@ -2,12 +2,14 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from syncrec.checkpoint import load_checkpoint, save_checkpoint
 from syncrec.errors import ArtifactError, CheckpointError, ConfigError, UnknownDomainError
 from syncrec.pipeline import open_run
+from syncrec.serving.histories import merged_history
 from syncrec.serving.item_table import ItemTable
 from syncrec.serving.live import Known, LiveModel
 from syncrec.serving.questions import NumberRange, Past, Question
@@ -82,6 +84,20 @@ def test_an_event_that_the_dataset_has_too_counts_once(live):
     items, times = live.dataset.items[start:stop].tolist(), live.dataset.timestamps[start:stop].tolist()
     both = [HistoryEvent(*event_of(live.dataset, i), t, "click") for i, t in zip(items, times, strict=True)]
     assert one(live, Question("films", 5, "u0"), Known(both)) == one(live, Question("films", 5, "u0"))
+
+
+def test_an_event_that_both_have_counts_once_where_times_tie_at_the_edge_of_the_window(live):
+    user = live.dataset.user_index("u0")
+    start, stop = live.dataset.user_offsets[user : user + 2]
+    items = live.dataset.items[start:stop].tolist()
+
+    class AtOneTime:
+        def __getattr__(self, name):
+            return np.full(len(live.dataset.items), 100) if name == "timestamps" else getattr(live.dataset, name)
+
+    both = [HistoryEvent(*event_of(live.dataset, item), 100, "click") for item in items]
+    found = merged_history(live.index, AtOneTime(), "u0", both, 4)
+    assert found.items.tolist() == items[-4:]
 
 
 def test_unknown_users_get_what_the_start_token_says(live, recommender):

@@ -40,6 +40,8 @@ def full_softmax_loss(
     Returns:
         float32 [N, A].
     """
+    if not torch.is_grad_enabled():  # a view of a parameter asks for gradients all the same
+        queries, items = queries.detach(), items.detach()
     loss: Tensor = _FullSoftmax.apply(queries, items, targets, tuple(counts), tuple(offsets))  # type: ignore[no-untyped-call]
     return loss
 

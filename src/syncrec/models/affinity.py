@@ -32,6 +32,7 @@ _DIM = 32
 _MOST_EVENTS = 2_000_000
 _MOST_PAIRS = 10_000  # of users and items of one domain, in each half
 _NUM_RIVALS = 8
+_FEWEST_USERS = 30  # fewer show nothing: their error, which is estimated too, may be anything
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -70,26 +71,55 @@ class DomainAffinity:
     def are_unrelated(self) -> npt.NDArray[np.bool_]:
         """Domains shown to tell nothing of each other in either direction: bool [D, D], symmetric.
 
-        Without evidence of that, as in a small log, two domains count as related.
+        Without evidence of that, as in a small log, two domains do not.
         """
         is_below: npt.NDArray[np.bool_] = self.upper < UNRELATED_BELOW
         return is_below & is_below.T
+
+    def are_unknown(self) -> npt.NDArray[np.bool_]:
+        """Domains shown neither to be unrelated nor to be measurable in both directions: bool [D, D], symmetric."""
+        is_high: npt.NDArray[np.bool_] = self.upper >= UNRELATED_BELOW
+        is_known: npt.NDArray[np.bool_] = ~np.isnan(self.upper)
+        return ~(is_high | is_high.T | (is_known & is_known.T))
 
 
 def communities_of(affinity: DomainAffinity) -> tuple[int, ...]:
     """The number of each domain's community, from 0 in the order of their first domains.
 
-    Two related domains are in one community, and so are those that others connect.
+    Two related domains are in one community, and so are those that others connect. Of what then is left apart, groups
+    of which no pair was shown to be unrelated are put together, those with most events first: without evidence, as in
+    a small log, domains read each other, but one of which nothing is known does not connect what is unrelated.
     """
-    is_related = ~affinity.are_unrelated()
-    numbers = [-1] * len(is_related)
-    for first in range(len(numbers)):
-        waiting, number = [first] if numbers[first] < 0 else [], max(numbers) + 1
+    is_unrelated = affinity.are_unrelated()
+    groups = _connected(~is_unrelated & ~affinity.are_unknown())
+    sizes = affinity.num_pairs.diagonal()
+    groups.sort(key=lambda group: (-sizes[group].sum(), group))
+    merged: list[list[int]] = []
+    for group in groups:
+        host = next((other for other in merged if not is_unrelated[np.ix_(other, group)].any()), None)
+        if host is None:
+            merged.append(group)
+        else:
+            host += group
+    numbers = np.empty(len(is_unrelated), dtype=np.int64)
+    for number, group in enumerate(sorted(merged, key=min)):
+        numbers[group] = number
+    return tuple(numbers.tolist())
+
+
+def _connected(is_linked: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """The nodes of each connected part of a graph, bool [D, D] symmetric; each node is linked to itself or alone."""
+    left, parts = set(range(len(is_linked))), []
+    while left:
+        waiting, part = [left.pop()], []
         while waiting:
-            domain = waiting.pop()
-            numbers[domain] = number
-            waiting += [other for other in np.flatnonzero(is_related[domain]).tolist() if numbers[other] < 0]
-    return tuple(numbers)
+            node = waiting.pop()
+            part.append(node)
+            others = left.intersection(np.flatnonzero(is_linked[node]).tolist())
+            left -= others
+            waiting += others
+        parts.append(sorted(part))
+    return parts
 
 
 def domain_affinity(dataset: Dataset, ends: Ints) -> DomainAffinity:
@@ -100,7 +130,7 @@ def domain_affinity(dataset: Dataset, ends: Ints) -> DomainAffinity:
     """
     chance = numpy_generator(0, "domain-affinity")
     num_domains = dataset.num_domains
-    sums, counts, squares = np.zeros((3, num_domains, num_domains))
+    sums, counts, squares, told_by = np.zeros((4, num_domains, num_domains))
     halves = np.array_split(_some_users(dataset, ends, chance), 2)
     for seen, asked in (halves, halves[::-1]):
         if not len(seen) or not len(asked):
@@ -115,9 +145,18 @@ def domain_affinity(dataset: Dataset, ends: Ints) -> DomainAffinity:
                 by_user = np.bincount(users, minlength=len(asked)), np.bincount(users, wins, minlength=len(asked))
                 sums[source, target] += by_user[1].sum()
                 counts[source, target] += by_user[0].sum()
-                squares[source, target] += ((by_user[1] - by_user[0] * wins.mean()) ** 2).sum() if len(wins) else 0.0
+                num_users = np.count_nonzero(by_user[0])
+                told_by[source, target] += num_users
+                if num_users > 1:
+                    deviations = ((by_user[1] - by_user[0] * wins.mean()) ** 2).sum()
+                    squares[source, target] += deviations * num_users / (num_users - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return DomainAffinity(sums / counts, np.sqrt(squares) / counts, counts.astype(np.int64))
+        estimate, error = sums / counts, np.sqrt(squares) / counts
+    is_known = told_by >= _FEWEST_USERS
+    unknown = np.full_like(sums, np.nan)
+    return DomainAffinity(
+        np.where(is_known, estimate, unknown), np.where(is_known, error, unknown), counts.astype(np.int64)
+    )
 
 
 def _some_users(dataset: Dataset, ends: Ints, chance: np.random.Generator) -> Ints:
@@ -175,4 +214,8 @@ class _Half:
         users, asked, wanted, rivals = users[is_told], asked[is_told], wanted[is_told], rivals[is_told]
         own = np.einsum("nd,nd->n", asked, wanted)[:, None]
         others = np.einsum("nd,nrd->nr", asked, self._vectors[rivals])
-        return users, ((own > others) + 0.5 * (own == others)).mean(1)
+        is_rival = rivals != items[is_told][:, None]
+        wins = (((own > others) + 0.5 * (own == others)) * is_rival).sum(1)
+        num_rivals = is_rival.sum(1)
+        has_any = num_rivals > 0
+        return users[has_any], wins[has_any] / num_rivals[has_any]

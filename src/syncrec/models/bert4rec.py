@@ -98,12 +98,12 @@ class BERT4Rec(SequentialModel):
         return torch.where(is_masked, slots, slots - batch.cross.positions.flatten()[slots])
 
     def _embed(self, view: TensorView, domains: Tensor) -> Tensor:
-        """(M2) with positions from the end, and no time at a [MASK]; float [rows, length, dim]."""
+        """(M2) with positions from the end; no time at a [MASK], and no gap after it; float [rows, length, dim]."""
         table = self.embedding
         total = (
             table.items(view.tokens) + table.domains(domains) + table.positions(view.positions, view.positions_from_end)
         )
         if table.time is not None:
-            total = total + table.time(view.times, view.positions.masked_fill(view.tokens == self.mask_token, 0))
+            total = total + table.time(view.times, view.positions, view.tokens == self.mask_token)
         out: Tensor = self.dropout(table.norm(total))
         return out

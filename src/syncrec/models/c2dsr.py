@@ -185,5 +185,5 @@ class C2DSR(SequentialModel):
 
 def _domain_of_users(batch: TensorBatch, chosen: Tensor) -> Tensor:
     """The domain of each user's `chosen` target, int64 [users]; -1 where there is none."""
-    none = batch.users.new_full((batch.user_limit,), -1)
+    none = batch.users.new_full((max(1, batch.user_limit),), -1)  # a share without users still has a slot of user 0
     return none.index_put((batch.users[chosen],), batch.domains[chosen])

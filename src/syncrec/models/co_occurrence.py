@@ -32,8 +32,9 @@ def co_occurrence_vectors(items_of: Matrix, dim: int) -> Floats:
     from scipy.sparse import diags_array
 
     num_items = items_of.shape[1]
-    rank = min(dim, min(items_of.shape) - 1)
-    if rank < 1 or not items_of.nnz:
+    smallest = min(items_of.shape)
+    rank = min(dim, smallest if smallest <= _MOST_WHOLE else smallest - 1)
+    if smallest < 2 or not items_of.nnz:
         return np.zeros((num_items, dim), dtype=np.float32)
     scales = [np.maximum(items_of.sum(axis), 1.0) ** -0.5 for axis in (1, 0)]
     values, right = _largest(diags_array(scales[0]) @ items_of @ diags_array(scales[1]), rank)

@@ -55,15 +55,19 @@ class SASRecSingle(SequentialModel):
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The output of its domain's network at every target."""
         slots = torch.split(batch.single_slots, batch.domain_counts.tolist())
-        return {"single": torch.cat([self._of_domain(domain, batch, asked) for domain, asked in enumerate(slots)])}
+        items = self.embedding.items(batch.single.tokens)  # at once: processes that share the table out ask together
+        found = torch.cat([self._of_domain(domain, batch, items, asked) for domain, asked in enumerate(slots)])
+        if self.config.sharded_items:  # and go back together, with nothing where nothing was asked
+            found = found + 0 * items.sum()
+        return {"single": found}
 
-    def _of_domain(self, domain: int, batch: TensorBatch, asked: Tensor) -> Tensor:
+    def _of_domain(self, domain: int, batch: TensorBatch, items: Tensor, asked: Tensor) -> Tensor:
         """Outputs [N, dim] at the slots `asked` [N] of one domain, from the segments of that domain alone."""
         if not len(asked) or str(domain) not in self.networks:
             return torch.zeros(len(asked), self.config.dim, device=asked.device)
         view, network = batch.single, self.networks[str(domain)]
         layout = SegmentLayout.of(view.segments, view.positions, view.domains == domain, shares_rows=True)
-        items = self.embedding.items(layout.gather(view.tokens))
+        items = layout.gather(items)
         from_end = layout.gather(view.positions_from_end)
         places = layout.gather(view.positions), from_end, layout.gather(view.times)
         if batch.only_asked:

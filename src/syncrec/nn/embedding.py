@@ -35,14 +35,18 @@ class TimeEmbedding(nn.Module):
         nn.init.zeros_(self.gaps.weight)
         self.register_buffer("edges", torch.tensor(edges or [0] * (num_periods - 1), dtype=torch.int64))
 
-    def forward(self, times: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, times: Tensor, positions: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Embed `times` (unix seconds) of events at `positions` of their sequences, int64 [rows, length] each.
+
+        The event in a slot that is `hidden` (bool [rows, length]) has no time, and the one after it nothing before it.
 
         Returns:
             float [rows, length, dim].
         """
         periods = (torch.bucketize(times, self.edges, right=True) + 1) * (positions > 0)
         gaps = self.gap_codes(times - times.roll(1, -1)) * (positions > 1)
+        if hidden is not None:
+            periods, gaps = periods.masked_fill(hidden, 0), gaps.masked_fill(hidden | hidden.roll(1, -1), 0)
         out: Tensor = self.periods(periods) + self.gaps(gaps)
         return out
 

@@ -68,7 +68,7 @@ def merged_history(
     An event that is in both, since the dataset was made from this store, counts once: it has the same item and time.
     At equal times the dataset's come first.
     """
-    items, times = _of_dataset(dataset, user, limit)
+    items, times = _of_dataset(dataset, user, limit, min((event.timestamp for event in stored), default=None))
     there = set(zip(items.tolist(), times.tolist(), strict=True))
     pairs = [(index.item(event.domain, event.item), event.timestamp) for event in stored]
     new = [(item, time) for item, time in pairs if item is not None and (item, time) not in there]
@@ -83,7 +83,7 @@ def merged_entries(
     index: CatalogueIndex, dataset: Dataset, user: str, stored: Sequence[HistoryEvent], limit: int
 ) -> list[tuple[str, str, int, Literal["dataset", "store"], bool]]:
     """As `merged_history`, for people: domain, item, time, where it is known from, whether the run knows the item."""
-    items, times = _of_dataset(dataset, user, limit)
+    items, times = _of_dataset(dataset, user, limit, min((event.timestamp for event in stored), default=None))
     numbers = dataset.domain_of(items).tolist()
     own: list[tuple[str, str, int, Literal["dataset", "store"], bool]] = [
         (dataset.domains[number], dataset.item_id(item), time, "dataset", True)
@@ -97,12 +97,15 @@ def merged_entries(
     return sorted(own, key=lambda entry: entry[2])[-limit:]
 
 
-def _of_dataset(dataset: Dataset, user: str, limit: int) -> tuple[Ints, Ints]:
+def _of_dataset(dataset: Dataset, user: str, limit: int, since: int | None) -> tuple[Ints, Ints]:
+    """The last `limit` events, and more if there are more not older than `since`, among which the store's may be."""
     number = dataset.users.find(user)
     if number is None:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     first, stop = (int(offset) for offset in dataset.user_offsets[number : number + 2])
     start = max(first, stop - limit)
+    if since is not None:
+        start = min(start, first + int(np.searchsorted(dataset.timestamps[first:stop], since)))
     return np.asarray(dataset.items[start:stop], dtype=np.int64), np.asarray(dataset.timestamps[start:stop])
 
 

@@ -146,6 +146,12 @@ class LiveModel:
                 answers[row] = Answered(*found, unknown, histories[row].is_known)
         return [answer for answer in answers if answer is not None]
 
+    def wants_older(self, events: Sequence[HistoryEvent], limit: int) -> bool:
+        """Whether the last `limit` stored events of a user may hide older ones: too few are of items known here."""
+        if len(events) < limit:
+            return False
+        return sum(self.index.item(event.domain, event.item) is not None for event in events) < self.max_length
+
     def _history(self, question: Question, known: Known) -> UserHistory:
         if question.history is not None:
             return explicit_history(self.index, question.history, self._newest)

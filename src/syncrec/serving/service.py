@@ -32,6 +32,8 @@ from syncrec.serving.store.writer import EventWriter
 
 __all__ = ["Observer", "Service", "Silent"]
 
+_MOST_LOOKS = 3  # at a user's stored history, each four times as far back, where a run knows few of the items
+
 
 class Observer(Protocol):
     """Is told what happens, to count it."""
@@ -218,8 +220,15 @@ class Service:
         users = list(
             {a.question.user: None for a in group if a.question.history is None and a.question.user is not None}
         )
-        limit = max(asked.live.max_length for asked in group)
-        histories = dict(zip(users, self.store.histories(users, limit), strict=True)) if users else {}
+        histories: dict[str, Sequence[HistoryEvent]] = {}
+        limit, missing = max(asked.live.max_length for asked in group), users
+        live_of = {asked.question.user: asked.live for asked in group}
+        for _ in range(_MOST_LOOKS):
+            if not missing:
+                break
+            histories.update(zip(missing, self.store.histories(missing, limit), strict=True))
+            missing = [user for user in missing if live_of[user].wants_older(histories[user], limit)]
+            limit *= 4
         return [self._known_for(asked.question, histories) for asked in group]
 
     def _known_for(self, question: Question, histories: Mapping[str, Sequence[HistoryEvent]]) -> Known:

@@ -62,6 +62,15 @@ def test_a_history_grows_with_each_event(client):
     assert after["items"] == given["items"] != before["items"]
 
 
+def test_events_of_items_the_run_does_not_know_hide_no_older_ones(client):
+    """The run reads the last 20 events; 30 newer ones are of items that came after it was trained."""
+    send(client, *({**CLICK, "item": f"f{n}", "timestamp": 100_000 + n} for n in range(3)))
+    known = ask(client, user="zoe")
+    send(client, *({**CLICK, "item": f"new{n}", "timestamp": 200_000 + n} for n in range(30)))
+    found = ask(client, user="zoe")
+    assert (found["items"], found["unknown_items"]) == (known["items"], 30)
+
+
 def test_an_event_id_counts_once(client):
     event = {**CLICK, "event_id": "e1"}
     assert send(client, event, event) == {"stored": 1, "duplicates": 1, "event_ids": ["e1", "e1"]}
