@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -76,12 +77,43 @@ def test_what_another_process_puts_there_meanwhile_stays(tmp_path, overwrite):
 def test_what_is_no_artefact_is_never_replaced(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years")
-    with pytest.raises(ArtifactError, match="holds other files and will not be replaced"):
+    with pytest.raises(ArtifactError, match=r"holds other files \(chapter.tex\) and will not be replaced"):
         make(tmp_path / "thesis", overwrite=True)
     (tmp_path / "file").write_text("x")
     with pytest.raises(ArtifactError, match="is no directory"):
         make(tmp_path / "file", overwrite=True)
     assert names(tmp_path) == ["file", "thesis"]
+
+
+@pytest.mark.parametrize(
+    "manifest", ['{"name": "an extension"}', "{", '{"kind": "note", "files": {"data.txt": {}}}', "[]"]
+)
+def test_what_is_beside_an_artefact_is_never_removed(tmp_path, manifest):
+    place = tmp_path / "data"
+    place.mkdir()
+    (place / "manifest.json").write_text(manifest)
+    (place / "runs").mkdir()
+    (place / "runs" / "precious.txt").write_text("keep")
+    with pytest.raises(ArtifactError, match=r"holds other files .* and will not be replaced"):
+        make(place, overwrite=True)
+    assert (place / "runs" / "precious.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(39, "Directory not empty")])
+def test_the_old_one_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, failure):
+    make(tmp_path / "data", "old")
+    rename = Path.rename
+
+    def failing(self, target):
+        if ".partial-" in self.name:
+            raise failure
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises((KeyboardInterrupt, ArtifactError)):
+        make(tmp_path / "data", "new", overwrite=True)
+    assert names(tmp_path) == ["data"]
+    assert (tmp_path / "data" / "part.txt").read_text() == "old"
 
 
 def test_an_empty_directory_is_taken(tmp_path):

@@ -202,8 +202,19 @@ def _check_target(target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ArtifactError(f"{target}: exists already; choose another --out, or replace it with --overwrite")
-    if not (target / MANIFEST_NAME).exists():
-        raise ArtifactError(f"{target}: holds other files and will not be replaced; choose another --out")
+    if foreign := _foreign_file(target):
+        raise ArtifactError(f"{target}: holds other files ({foreign}) and will not be replaced; choose another --out")
+
+
+def _foreign_file(directory: Path) -> str | None:
+    """A file that is none of an artefact of ours, or of the one that `directory` is; None if there is none."""
+    try:
+        manifest = json.loads((directory / MANIFEST_NAME).read_bytes())
+        own = {MANIFEST_NAME, *manifest["files"]} if "kind" in manifest else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        own = set()
+    files = (str(path.relative_to(directory)) for path in sorted(directory.rglob("*")) if not path.is_dir())
+    return next((name for name in files if name not in own), None)
 
 
 def _move_into_place(stage: Path, target: Path) -> None:
@@ -211,9 +222,15 @@ def _move_into_place(stage: Path, target: Path) -> None:
         stage.rename(target)
         return
     old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old-"))
-    target.rename(old / "old")
-    stage.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        target.rename(old / "old")
+        stage.rename(target)
+    except BaseException:
+        if not target.exists() and (old / "old").exists():
+            (old / "old").rename(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_manifest(directory: Path, kind: str, schema_version: int, content: dict[str, Any]) -> None:
