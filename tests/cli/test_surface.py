@@ -112,6 +112,15 @@ class TestSurface:
         assert code == 1
         assert "no such" in line
 
+    @pytest.mark.parametrize(
+        "words", [("evaluate", "caf\udce9"), ("prepare", "--domain", "caf\udce9=a.csv", "--out", "d")]
+    )
+    def test_an_argument_that_is_not_utf_8_is_one_line(self, refused, words):
+        code, line = refused(*words)
+        assert code == 2
+        assert "caf" in line
+        assert "is not UTF-8; rename what it names" in line
+
     def test_ctrl_c_in_a_command_without_a_state_to_save(self, refused, place, monkeypatch):
         def interrupted(*_, **__):
             raise KeyboardInterrupt

@@ -67,6 +67,7 @@ for _name, _file, _summary in _COMMANDS:
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command, of `sys.argv` where there are no `arguments`; gives the exit code. Ctrl-C goes through."""
     try:
+        _refuse_what_is_no_text(sys.argv[1:] if arguments is None else arguments)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
@@ -82,6 +83,14 @@ def run(arguments: Sequence[str] | None) -> int:
     except SyncrecError as error:
         return fail(str(error), 2 if isinstance(error, UsageError) else 1)
     return 0
+
+
+def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
+    """Bytes that are no UTF-8 come as halves of characters, which cannot be written anywhere."""
+    for word in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            told = word.encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"the argument {told!r} is not UTF-8; rename what it names, or set the terminal to UTF-8")
 
 
 def _usage_fault(error: CycloptsError) -> str:

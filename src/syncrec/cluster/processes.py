@@ -16,6 +16,7 @@ __all__ = ["ProcessEngine", "process_engine", "usable_cores", "worker_environmen
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 class ProcessEngine:
@@ -29,7 +30,8 @@ class ProcessEngine:
         """As in `Engine`; after an error no task is running any more."""
         futures: list[Future[_Result]] = []
         try:
-            futures += [self._pool.submit(function, task) for task in tasks]
+            with _signals_wait():
+                futures += [self._pool.submit(function, task) for task in tasks]
             for future in futures:
                 yield future.result()
         except BrokenProcessPool:
@@ -51,6 +53,19 @@ def process_engine(num_workers: int | None) -> Iterator[ProcessEngine]:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come after the block, and to a process that is started in it once it is set up."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -66,6 +81,8 @@ def _begin_worker(environment: dict[str, str]) -> None:
     """Set up a worker before it loads anything: Ctrl-C ends it without a word, and so does the end of its parent."""
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
