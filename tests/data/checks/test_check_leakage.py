@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import syncrec
 from prepared import CLEAN, arrays_of
 from syncrec.data.checks.leakage import (
     check_cold_targets,
@@ -47,6 +48,15 @@ class TestTies:
         times = [[1, 1, 1, 2, 2], [1, 2, 3, 3, 3], [1, 2, 3, 4], [1, 1]]
         check = check_ties_at_split(make(times=times))
         assert (check.count, check.total) == (1 + 2, 6)
+
+    def test_events_that_finer_times_have_put_in_order_do_not_tie(self, tmp_path):
+        def prepared(name, step):
+            rows = [f"u{u},i{n},A,{1_700_000_000_000 + step * n}" for u in range(3) for n in range(6)]
+            (tmp_path / f"{name}.csv").write_text("\n".join(["user,item,domain,timestamp", *rows]) + "\n")
+            return syncrec.prepare(tmp_path / f"{name}.csv", out=tmp_path / name)
+
+        assert not check_ties_at_split(prepared("fine", 100)).has_fired
+        assert check_ties_at_split(prepared("equal", 0)).count == 6
 
     def test_ties_inside_training_and_with_another_user_are_not_at_the_split(self, make):
         times = [[1, 1, 1, 2, 3], [3, 3, 3, 4, 5], [5, 5, 6, 7], [7, 7]]
