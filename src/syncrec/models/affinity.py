@@ -71,13 +71,13 @@ class DomainAffinity:
     def are_unrelated(self) -> npt.NDArray[np.bool_]:
         """Domains shown to tell nothing of each other in either direction: bool [D, D], symmetric.
 
-        Without evidence of that, as in a small log, two domains do not.
+        Without evidence, as in a small log, nothing is shown.
         """
         is_below: npt.NDArray[np.bool_] = self.upper < UNRELATED_BELOW
         return is_below & is_below.T
 
     def are_unknown(self) -> npt.NDArray[np.bool_]:
-        """Domains shown neither to be unrelated nor to be measurable in both directions: bool [D, D], symmetric."""
+        """Domains of which one direction or both could not be measured, and none has shown anything: bool [D, D]."""
         is_high: npt.NDArray[np.bool_] = self.upper >= UNRELATED_BELOW
         is_known: npt.NDArray[np.bool_] = ~np.isnan(self.upper)
         return ~(is_high | is_high.T | (is_known & is_known.T))
