@@ -51,6 +51,11 @@ def test_the_seed_decides(log, tmp_path):
         ("user,item,domain\na,x,d\n", "has no column timestamp; it has user, item, domain"),
         ("user,item,domain,timestamp\na,x,noise,1\n", "has a domain 'noise' already"),
         ("user,item,domain,timestamp\na,x,d,1\nb,x,d,1\na,x,d,2\n", "the rows of a user must follow each other"),
+        (
+            "user,item,domain,timestamp,number,time\na,x,d,5,,\nb,x,d,1,,\nb,y,d,1,,\nb,z,d,1970-01-01,,\n",
+            "row 4 below the header: its time 1970-01-01 is before that of the row above, of the same user 'b'; sort",
+        ),
+        ("user,item,domain,timestamp\na,x,d,1\na,x,d,late\n", "row 2 below the header: timestamp 'late' is no number"),
         ("", "is no CSV"),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from syncrec.artifacts import write_bytes
+from syncrec.data.timestamps import parse_times
 from syncrec.errors import DataError
 from syncrec.rng import numpy_generator
 
@@ -34,7 +35,7 @@ def add_noise_domain(
         seed: of the draws.
 
     Raises:
-        DataError: the log cannot be read, has other columns, or has such a domain.
+        DataError: the log cannot be read, has other columns, is in another order, or has such a domain.
     """
     events = _read(log)
     if domain in events["domain"]:
@@ -63,7 +64,29 @@ def _read(log: Path) -> pl.DataFrame:
         raise DataError(f"{log}: has no column {', '.join(missing)}; it has {', '.join(events.columns)}")
     if events["user"].rle().struct.field("value").n_unique() != len(events["user"].rle()):
         raise DataError(f"{log}: the rows of a user must follow each other; sort the log by user and time")
-    return events.select(_COLUMNS)
+    events = events.select(_COLUMNS)
+    _check_times(log, events)
+    return events
+
+
+def _check_times(log: Path, events: pl.DataFrame) -> None:
+    """See that no event is earlier than the one before it of its user: a split would take others for the last ones.
+
+    Raises:
+        DataError: one is, or has no time; with the first such row.
+    """
+    rows = events.with_columns(parse_times(events["timestamp"])).with_row_index("number", offset=1)
+    for row in rows.filter(pl.col("time").is_null()).head(1).iter_rows(named=True):
+        raise DataError(
+            f"{log}: row {row['number']:,} below the header: timestamp {row['timestamp'] or ''!r} is no number or "
+            "ISO-8601 date; mend it"
+        )
+    goes_back = (pl.col("user") == pl.col("user").shift(1)) & (pl.col("time") < pl.col("time").shift(1))
+    for row in rows.filter(goes_back).head(1).iter_rows(named=True):
+        raise DataError(
+            f"{log}: row {row['number']:,} below the header: its time {row['timestamp']} is before that of the row "
+            f"above, of the same user {row['user']!r}; sort the log by user and time"
+        )
 
 
 def _draw(rng: np.random.Generator, counts: np.ndarray, share: float, num_items: int) -> tuple[np.ndarray, np.ndarray]:
