@@ -72,6 +72,23 @@ def test_a_bad_row_of_a_parquet_file_has_its_row(tmp_path, prepared):
     assert f"{path}:2: no user" in refused(prepared, tmp_path, path)
 
 
+def test_an_id_of_a_parquet_file_that_is_no_number_is_empty(tmp_path, prepared):
+    path = tmp_path / "log.parquet"
+    pl.DataFrame({"user": [1.0, float("nan")], "item": ["a", "b"], "domain": "B", "timestamp": 1}).write_parquet(path)
+    assert f"{path}:2: no user" in refused(prepared, tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(pl.Duration("us"), "Duration"), (pl.Time(), "Time"), (pl.Boolean(), "Boolean")]
+)
+def test_a_column_of_a_type_that_holds_no_times_is_refused(kind, name, tmp_path, prepared):
+    path = tmp_path / "log.parquet"
+    pl.DataFrame({"user": "u", "item": "i", "domain": "B", "when": pl.Series([1, 0]).cast(kind)}).write_parquet(path)
+    message = refused(prepared, tmp_path, path, columns={"timestamp": "when"})
+    assert message.startswith(f"{path}: the column 'when' has the type {name}")
+    assert "times are numbers, text, Date or Datetime: convert the column" in message
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -109,6 +109,23 @@ def test_numeric_ids_of_json_and_parquet_are_text(tmp_path, prepared, history_of
     assert history_of(dataset, "8") == ["3", "2", "1"]
 
 
+def test_a_whole_number_is_one_id_as_integer_and_as_float(tmp_path, prepared, history_of):
+    times = {"domain": ["B"] * 3, "timestamp": [1, 2, 3]}
+    pl.DataFrame({"user": [1, 1, 2], "item": [10, 20, 30], **times}).write_parquet(tmp_path / "whole.parquet")
+    pl.DataFrame({"user": [1.0, 2.0, 2.5], "item": [20.0, 10.0, 30.0], **times}).write_parquet(tmp_path / "f.parquet")
+    dataset = prepared(tmp_path / "whole.parquet", tmp_path / "f.parquet")
+    assert list(dataset.users) == ["1", "2", "2.5"]
+    assert (history_of(dataset, "1"), history_of(dataset, "2")) == (["10", "20", "20"], ["10", "30"])
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.parquet"])
+def test_a_column_may_be_called_row(name, tmp_path, prepared, history_of):
+    frame = FRAME.with_columns(pl.Series("row", [9, 9, 9, 9]), row_=pl.lit("x"))
+    frame.write_parquet(tmp_path / name) if name.endswith("parquet") else frame.write_ndjson(tmp_path / name)
+    dataset = with_targets(prepared, tmp_path / name)
+    assert {user: history_of(dataset, user) for user in dataset.users} == EXPECTED
+
+
 def test_ids_that_differ_in_leading_zeros_differ(write_log, prepared):
     dataset = prepared(write_log("01,1,B,1", "01,01,B,2", "01,001,B,3", "1,1,B,1"))
     assert list(dataset.users) == ["01", "1"]

@@ -1,8 +1,9 @@
 """One raw file of any notation becomes batches of the same few columns, read in bounded memory.
 
-Ids are read as text, so leading zeros stay. A frame of `scan_rows` has the columns `row` (number of the data row from
-0), `user`, `item`, `domain` (text, null if empty or missing), `time` (ms, null if bad), `time_text` (what the time
-reads, only where `time` is null) and `extra` (the first field too many, null if there is none).
+Ids are read as text, so leading zeros stay; a whole number of a float column is the text of the integer. A frame of
+`scan_rows` has the columns `row` (number of the data row from 0), `user`, `item`, `domain` (text, null if empty or
+missing), `time` (ms, null if bad), `time_text` (what the time reads, only where `time` is null) and `extra` (the first
+field too many, null if there is none).
 """
 
 import glob
@@ -23,22 +24,24 @@ __all__ = ["clear_read_errors", "has_header", "scan_rows"]
 
 _JSON_HEAD = 1000
 _CSV_PIECE_BYTES = 4_000_000
-_ROW = "row"
+_LAST_EXACT = 2**63
 
 
 def scan_rows(file: InputFile, preset: Preset, mapped: Mapping[str, str]) -> pl.LazyFrame:
     """The rows of `file` in order, unread yet; columns as in the module's description.
 
     Raises:
-        DataError: a column is missing, or the head of the file cannot be read.
+        DataError: a column is missing, that of times has a type of none, or the head of the file cannot be read.
     """
     fields = [f for f in FIELDS if f != "domain" or file.domain is None]
     with clear_read_errors(file):
         names = _column_names(file, preset)
         columns = find_columns(file.path, names, fields, preset, mapped)
         frame, kinds = _scan(file, names, has_header(file, preset))
+        place = f"{file.path}: the column {names[columns['timestamp']]!r}"
+        fields_and_time = _select(columns, kinds, place, file.format.kind == "csv")
         domain = [] if file.domain is None else [pl.lit(file.domain).alias("domain")]
-        return frame.select(*_select(columns, kinds, file.format.kind == "csv"), *domain)
+        return frame.select(pl.col(_row_name(names)).alias("row"), *fields_and_time, *domain)
 
 
 def has_header(file: InputFile, preset: Preset) -> bool:
@@ -91,29 +94,43 @@ def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.
             truncate_ragged_lines=True,
             missing_columns="insert",
             raise_if_empty=False,
-            row_index_name=_ROW,
+            row_index_name=_row_name(names),
         )
         return frame, [pl.String()] * len(names)
     if file.format.kind == "jsonl":
         path = glob.escape(str(file.path))
-        frame = pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String), row_index_name=_ROW)
+        frame = pl.scan_ndjson(path, schema=dict.fromkeys(names, pl.String), row_index_name=_row_name(names))
     else:
-        frame = pl.scan_parquet(file.path, glob=False, row_index_name=_ROW)
+        frame = pl.scan_parquet(file.path, glob=False, row_index_name=_row_name(names))
     kinds = dict(frame.collect_schema())
     return frame.rename(dict(zip(names, numbers, strict=False))), [kinds[name] for name in names]
 
 
-def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], is_csv: bool) -> list[pl.Expr]:
-    ids = [_id_column(str(index)).alias(name) for name, index in columns.items() if name != "timestamp"]
+def _row_name(names: Sequence[str]) -> str:
+    """A name for the number of the row that is none of the columns `names`."""
+    return next(name for n in itertools.count() if (name := f"row{'_' * n}") not in names)
+
+
+def _select(columns: Mapping[str, int], kinds: Sequence[pl.DataType], place: str, is_csv: bool) -> list[pl.Expr]:
+    """All columns that a frame of `scan_rows` has, but `row` and a domain of the whole file."""
+    ids = [_id_column(str(index), kinds[index]).alias(name) for name, index in columns.items() if name != "timestamp"]
     index = columns["timestamp"]
     raw = pl.col(str(index))
-    time = times_of_column(raw, kinds[index])
+    time = times_of_column(raw, kinds[index], place)
     text = pl.when(time.is_null()).then(raw.cast(pl.String))
     extra = pl.col(str(len(kinds))) if is_csv else pl.lit(None, pl.String)
-    return [pl.col(_ROW), *ids, time.alias("time"), text.alias("time_text"), extra.alias("extra")]
+    return [*ids, time.alias("time"), text.alias("time_text"), extra.alias("extra")]
 
 
-def _id_column(name: str) -> pl.Expr:
-    """The text of a column, null where it is empty."""
-    text = pl.col(name).cast(pl.String)
+def _id_column(name: str, kind: pl.DataType) -> pl.Expr:
+    """The text of a column, null where it is empty.
+
+    A column of integers with gaps is one of floats to other programs: 7.0 is the id 7, and NaN is empty.
+    """
+    column = pl.col(name)
+    text = column.cast(pl.String)
+    if kind.is_float():
+        is_whole = (column == column.floor()) & (column.abs() < _LAST_EXACT)
+        whole = column.cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.when(is_whole).then(whole).when(column.is_not_nan()).then(text)
     return pl.when(text != "").then(text)

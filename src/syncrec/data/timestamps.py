@@ -7,7 +7,7 @@ without fraction and zone; without a zone it is UTC. Each value is looked at by 
 
 import polars as pl
 
-from syncrec.errors import ConfigError
+from syncrec.errors import ConfigError, DataError
 
 __all__ = ["parse_times", "time_in_milliseconds", "times_of_column"]
 
@@ -17,8 +17,14 @@ _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _ZONE = r"([Zz]|[+-]\d{2}(:?\d{2})?)$"
 
 
-def times_of_column(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Milliseconds (int64) of a column of type `kind`; null where it is no time, or needs `parse_times`."""
+def times_of_column(column: pl.Expr, kind: pl.DataType, place: str = "timestamp") -> pl.Expr:
+    """Milliseconds (int64) of a column of type `kind`; null where it is no time, or needs `parse_times`.
+
+    Raises:
+        DataError: values of that type are no times; after `place`, which names file and column.
+    """
+    if not (kind.is_numeric() or kind in (pl.String, pl.Date, pl.Datetime, pl.Null)):
+        raise DataError(f"{place} has the type {kind}; times are numbers, text, Date or Datetime: convert the column")
     if isinstance(kind, pl.Datetime):
         return _not_negative(column.dt.epoch("ms"))
     if kind == pl.Date:

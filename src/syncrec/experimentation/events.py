@@ -73,7 +73,7 @@ def _read_one(path: Path) -> pl.DataFrame:
     known = raw.filter(pl.col("kind").is_null() | pl.col("kind").is_in(KINDS))
     columns = [
         *(pl.col(name).cast(pl.String) for name in _TEXTS),
-        _times(known),
+        _times(path, known),
         *(pl.col(name).cast(pl.Float64, strict=False) for name in _NUMBERS),
     ]
     frame = known.select("row", *columns)
@@ -116,12 +116,16 @@ def clear_read_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _times(frame: pl.DataFrame) -> pl.Expr:
-    """Unix seconds of the column `timestamp`, null where it holds no time."""
+def _times(path: Path, frame: pl.DataFrame) -> pl.Expr:
+    """Unix seconds of the column `timestamp`, null where it holds no time.
+
+    Raises:
+        DataError: its type is none of times.
+    """
     kind = frame.schema["timestamp"]
     if kind == pl.String:
         return pl.lit(parse_times(frame["timestamp"]) / 1000).alias("timestamp")
-    return (times_of_column(pl.col("timestamp"), kind) / 1000).alias("timestamp")
+    return (times_of_column(pl.col("timestamp"), kind, f"{path}: timestamp") / 1000).alias("timestamp")
 
 
 def _check_rows(path: Path, raw: pl.DataFrame, frame: pl.DataFrame) -> None:
