@@ -190,6 +190,25 @@ def test_a_gzip_with_altered_bytes_is_named(gzip_file, tmp_path, prepared):
     assert "broken gzip" in message
 
 
+@pytest.mark.parametrize("name", ["log.csv.gz", "log.jsonl.gz"])
+def test_a_gzip_that_is_altered_at_its_head_is_named(name, tmp_path, prepared):
+    content = gzip.compress(b"user,item,domain,timestamp\n" + b"u,i,B,1\n" * 50)
+    (tmp_path / name).write_bytes(content[:12] + bytes(8) + content[20:])
+    assert f"{name}: broken gzip" in refused(prepared, tmp_path, tmp_path / name)
+    assert f"{name}: broken gzip" in refused(prepared, tmp_path, tmp_path / name, bad_rows="skip")
+
+
+def test_line_ends_of_old_machines_have_a_remedy(tmp_path, prepared):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"user,item,domain,timestamp\ru,i,B,1\r")
+    assert refused(prepared, tmp_path, path) == (rf"{path}:1: has \r in the middle of a line; convert line ends to \n")
+
+
+def test_a_long_field_does_not_hide_the_bad_row(tmp_path, write_log, prepared):
+    path = write_log(*GOOD, f"u,{'x' * 150_000},B,7", "u,i8,B,late")
+    assert refused(prepared, tmp_path, path).startswith(f"{path}:8: timestamp 'late' is no number")
+
+
 @pytest.mark.parametrize("name", ["log.csv.gz", "log.csv.zst"])
 def test_a_file_that_is_not_compressed_as_it_says_is_named(name, tmp_path, prepared):
     (tmp_path / name).write_text("user,item,domain,timestamp\n")
@@ -292,6 +311,27 @@ def test_skipped_json_lines_keep_their_numbers(tmp_path, write_log, prepared):
         "is no JSON (Expecting property name enclosed in double quotes at character 2)",
     ]
     assert len(dataset.items) == 3
+
+
+JSON_GOOD = [f'{{"user": "u", "item": "i{n}", "domain": "B", "timestamp": {n}}}' for n in range(3)]
+
+
+def test_a_byte_order_mark_of_json_lines_is_named_and_left_out_when_skipping(write_log, tmp_path, prepared):
+    path = write_log("\ufeff" + JSON_GOOD[0], *JSON_GOOD[1:], name="log.jsonl", header=None)
+    assert refused(prepared, tmp_path, path) == (
+        f"{path}:1: begins with a byte order mark; save it as UTF-8 without one (no BOM)"
+    )
+    dataset = prepared(path, bad_rows="skip")
+    assert (len(dataset.items), len(read_rejects(dataset))) == (3, 1)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.json.gz"])
+def test_a_missing_json_field_is_named_with_the_file_of_the_user_when_skipping(name, tmp_path, prepared):
+    text = b'{"user": "u", "item": "i", "timestamp": 1}\n{broken\n'
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    message = refused(prepared, tmp_path, tmp_path / name, bad_rows="skip")
+    assert message.startswith(f"{tmp_path / name}: no column 'domain' among 'user', 'item', 'timestamp'; name")
+    assert message.endswith(f"--domain NAME={name}")
 
 
 def test_a_log_without_bad_rows_has_an_empty_rejects_file_when_skipping(write_log, prepared):

@@ -34,6 +34,15 @@ def test_bad_files_are_named(tmp_path, content, message):
     assert message in str(fault.value)
 
 
+def test_a_damaged_file_and_a_folder_are_named(tmp_path):
+    content = gzip.compress("".join(f"{n * 7919},Title {n}\n" for n in range(9999)).encode())
+    (tmp_path / "items.csv.gz").write_bytes(content[:500] + bytes(64) + content[564:])
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("items.csv.gz", "folder.csv"):
+        with pytest.raises(DataError, match=f"{name}: cannot be read as CSV"):
+            read_titles(tmp_path / name)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="no such file; --items takes a CSV"):
         read_titles(tmp_path / "items.csv")

@@ -1,7 +1,8 @@
 """Raw files become columns of integers on disk, in the order of the input, and a vocabulary."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -108,7 +109,8 @@ class LogReader:
 
     def _read_without_broken_lines(self, file: InputFile) -> None:
         """Read a copy of a JSON lines file in which each line that is no JSON object is an empty object."""
-        copy = self._work / "mended.jsonl"
+        copy = self._work / "mended" / file.path.name
+        copy.parent.mkdir(exist_ok=True)
         with clear_read_errors(file):
             broken = {
                 line: BadRow(str(file.path), line, reason, "")
@@ -116,10 +118,24 @@ class LogReader:
             }
         before = len(self._rejects)
         mended = dataclasses.replace(file, path=copy, format=dataclasses.replace(file.format, compression=""))
-        self._read(mended)
+        with _errors_of(file.path, copy):
+            self._read(mended)
         found = self._rejects[before:]
         self._rejects[before:] = [broken.get(b.line, dataclasses.replace(b, file=str(file.path))) for b in found]
         copy.unlink()
+
+
+@contextmanager
+def _errors_of(path: Path, copy: Path) -> Iterator[None]:
+    """Errors that name the user's file `path` where they would name its `copy`, of which he knows nothing.
+
+    Raises:
+        DataError: the copy cannot be read.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace(str(copy), str(path))) from None
 
 
 def _parted(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

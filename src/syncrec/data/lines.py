@@ -19,6 +19,8 @@ from syncrec.errors import DataError
 __all__ = ["broken_gzip", "csv_rows", "damage", "iterate_lines", "json_rows", "replace_broken_lines", "row_lines"]
 
 _BLOCK = 1 << 20
+_LONGEST_FIELD = 2**31 - 1
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def iterate_lines(path: Path, notation: Format) -> Iterator[bytes]:
@@ -32,15 +34,25 @@ def iterate_lines(path: Path, notation: Format) -> Iterator[bytes]:
 
 
 def csv_rows(path: Path, notation: Format) -> Iterator[tuple[int, list[str]]]:
-    """(line it begins at, fields) of each row of a CSV file, its header among them; blank lines have no fields."""
+    """(line it begins at, fields) of each row of a CSV file, its header among them; blank lines have no fields.
+
+    Raises:
+        DataError: a line has a carriage return that is neither quoted nor at its end.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
     text = (
         line.decode("utf-8-sig" if number == 0 else "utf-8", "replace") for number, line in _numbered(path, notation)
     )
     reader = csv.reader(text, delimiter=notation.separator)
     begin = 1
-    for fields in reader:
-        yield begin, fields
-        begin = reader.line_num + 1
+    try:
+        for fields in reader:
+            yield begin, fields
+            begin = reader.line_num + 1
+    except csv.Error:
+        raise DataError(
+            f"{path}:{reader.line_num}: has \\r in the middle of a line; convert line ends to \\n"
+        ) from None
 
 
 def json_rows(path: Path, notation: Format) -> Iterator[tuple[int, Any]]:
@@ -129,6 +141,8 @@ def _numbered(path: Path, notation: Format) -> Iterator[tuple[int, bytes]]:
 
 
 def _json_object(path: Path, line_number: int, line: bytes) -> Any:
+    if line.startswith(_BYTE_ORDER_MARK):
+        raise DataError(f"{path}:{line_number}: begins with a byte order mark; save it as UTF-8 without one (no BOM)")
     try:
         value = json.loads(line, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -145,10 +159,14 @@ def _refuse_constant(name: str) -> None:
 
 
 def replace_broken_lines(path: Path, notation: Format, copy: Path) -> list[tuple[int, str]]:
-    """Write the JSON lines file to `copy`, an empty object for each line that is none; their (line, reason)."""
+    """Write the JSON lines file to `copy`, an empty object for each line that is none; their (line, reason).
+
+    Byte order marks are left out.
+    """
     broken = []
     with copy.open("wb") as file:
-        for number, line in _numbered(path, notation):
+        for number, marked in _numbered(path, notation):
+            line = marked.removeprefix(_BYTE_ORDER_MARK)
             try:
                 if line.strip():
                     _json_object(path, number + 1, line)

@@ -6,9 +6,11 @@ missing), `time` (ms, null if bad), `time_text` (what the time reads, only where
 field too many, null if there is none).
 """
 
+import csv
 import glob
 import itertools
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -58,7 +60,7 @@ def clear_read_errors(file: InputFile) -> Iterator[None]:
     """
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
         found = damage(file.path, file.format) if file.format.kind != "parquet" else None
         message = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{file.path}{found or f': cannot be read as {file.format.kind}: {message}'}") from None

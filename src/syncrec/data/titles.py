@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,19 +32,19 @@ def read_titles(path: Path) -> ItemTitles:
     Of an item that is there twice the last title counts.
 
     Raises:
-        DataError: there is no such file, a column is missing, or it is no UTF-8 text.
+        DataError: there is no such file, a column is missing, or it cannot be read as UTF-8 text.
     """
     try:
         with _opened(path) as file:
             return ItemTitles(dict(_entries(path, file)))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; --items takes a CSV with the columns item,title[,domain]") from None
-    except (UnicodeDecodeError, csv.Error, EOFError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, csv.Error, EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8: {error}") from None
 
 
 def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 
