@@ -20,7 +20,7 @@ from syncrec.artifacts import clear_write_errors, replaced_file, staged_director
 from syncrec.data.simulated_services import Chunk, Services
 from syncrec.errors import ArtifactError, ConfigError
 
-__all__ = ["write_known_transfer", "write_services"]
+__all__ = ["check_csv_name", "write_known_transfer", "write_services"]
 
 _FASTEST = 1  # level of compression
 _SURE = 0.9  # of a projected size, chunks differ by less than the rest
@@ -47,18 +47,29 @@ def write_services(services: Services, out: Path, *, shown: Shown = iter) -> Non
     with clear_write_errors(out):
         if not out.suffix:
             _write_parts(chunks, out, shown)
-        elif "".join(out.suffixes[-2:]).endswith((".csv", ".csv.gz")):
-            _write_file(chunks, out, shown)
         else:
-            raise ConfigError(f"{out}: give a name in .csv or .csv.gz, or none of these for a folder of Parquet files")
+            check_csv_name(out, ", or none of these for a folder of Parquet files")
+            _write_file(chunks, out, shown)
+
+
+def check_csv_name(out: Path, remedy: str = "") -> None:
+    """See that a log of CSV text will be called one; `remedy` says what else its name may be.
+
+    Raises:
+        ConfigError: `out` ends in neither .csv nor .csv.gz.
+    """
+    if not out.name.endswith((".csv", ".csv.gz")):
+        raise ConfigError(f"{out}: give a name in .csv or .csv.gz{remedy}")
 
 
 def write_known_transfer(place: Path, known: Mapping[str, str], **facts: int) -> None:
     """Write what the others' events are worth to each domain (`domains`), and `facts` of the log, as JSON.
 
-    `place` is the log, which gets `<name>.transfer.json` beside it, or a folder, which gets `transfer.json`.
+    `place` is the log, which gets `<name>.transfer.json` beside it (its name without .csv and .csv.gz), or a folder,
+    which gets `transfer.json`.
     """
-    name = place / _TRANSFER_NAME if place.is_dir() else place.with_name(f"{place.name.split('.')[0]}.{_TRANSFER_NAME}")
+    stem = place.name.removesuffix(".gz").removesuffix(".csv")
+    name = place / _TRANSFER_NAME if place.is_dir() else place.with_name(f"{stem}.{_TRANSFER_NAME}")
     write_json(name, {"domains": dict(known), **facts})
 
 

@@ -71,12 +71,13 @@ class _Users:
     num_trips: _Numbers
 
 
-def simulate_log(path: Path, *, num_users: int = 3000, mean_events: int = 30, seed: int = 0) -> None:
+def simulate_log(path: Path, *, num_users: int = 3000, mean_events: int = 30, seed: int = 0) -> int:
     """Write a CSV log (user, item, domain, timestamp; gzip if `path` ends in .gz), grouped by user in time order.
 
-    Each user has between half and one and a half times `mean_events` events, each domain 480 items. The same
-    arguments give the same bytes.
+    Gives the number of its events. Each user has between half and one and a half times `mean_events` (2 or more), both
+    rounded down, each domain 480 items. The same arguments give the same bytes.
     """
+    assert mean_events >= 2, f"users without events would not be in the log, mean_events is {mean_events}"
     rng = numpy_generator(seed, "simulation")
     lengths = rng.integers(mean_events // 2, mean_events + mean_events // 2 + 1, size=num_users)
     domains, items = _simulate_events(rng, num_users, int(lengths.max(initial=0)))
@@ -84,6 +85,7 @@ def simulate_log(path: Path, *, num_users: int = 3000, mean_events: int = 30, se
     times = _START + rng.integers(0, 30 * 86400, size=num_users) + np.cumsum(gaps, axis=0)
     text = "".join(_lines(domains.T, items.T, times.T, lengths)).encode()
     write_bytes(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
+    return int(lengths.sum())
 
 
 def _simulate_events(rng: np.random.Generator, num_users: int, num_steps: int) -> tuple[_Numbers, _Numbers]:
