@@ -9,6 +9,7 @@ import pytest
 
 from syncrec.errors import ArtifactError, ConfigError, DataError
 
+HEADER = "user,item,domain,timestamp"
 GOOD = [f"u,i{n},B,{n}" for n in range(5)]
 
 
@@ -52,6 +53,17 @@ def test_a_bad_row_is_refused_with_file_line_and_value(name, line, message, tmp_
 def test_blank_lines_and_fields_of_two_lines_count_as_lines(tmp_path, write_log, prepared):
     path = write_log("u,i1,B,1", "", 'u,"two', 'lines",B,2', "u,i3,B,x")
     assert f"{path}:6: timestamp 'x'" in refused(prepared, tmp_path, path)
+
+
+def test_blank_lines_before_the_header_count_as_lines(tmp_path, write_log, prepared):
+    path = write_log("", HEADER, "u,i1,B,1", "", "u,i2,B,late", header="")
+    path.write_text("\n" + path.read_text())
+    assert f"{path}:6: timestamp 'late'" in refused(prepared, tmp_path, path)
+
+
+def test_a_file_of_blank_lines_is_empty(tmp_path, write_log, prepared):
+    path = write_log("", "", header=None)
+    assert refused(prepared, tmp_path, path) == f"{path}: the file is empty"
 
 
 def test_a_bad_row_of_a_zstd_file_has_its_line(tmp_path, prepared):
@@ -323,6 +335,13 @@ def test_a_byte_order_mark_of_json_lines_is_named_and_left_out_when_skipping(wri
     )
     dataset = prepared(path, bad_rows="skip")
     assert (len(dataset.items), len(read_rejects(dataset))) == (3, 1)
+
+
+def test_a_column_of_domains_that_is_not_read_is_noted_when_skipping_too(write_log, prepared):
+    path = write_log("{broken", *JSON_GOOD, name="log.jsonl", header=None)
+    lines = []
+    assert len(prepared(("Books", path), bad_rows="skip", report=lines.append).items) == 3
+    assert lines[0].startswith(f"note: {path}: its column 'domain' is not read")
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.json.gz"])

@@ -86,6 +86,33 @@ def test_an_inter_file_needs_no_mapping(tmp_path, prepared, history_of):
     assert dataset.domains == ("movies",)
 
 
+@pytest.mark.parametrize("name", ["ML.INTER", "ML.Inter.GZ"])
+def test_extensions_may_be_in_capitals(name, tmp_path, prepared, history_of):
+    text = b"user_id:token\titem_id:token\ttimestamp:float\nu\ta\t1\nu\tb\t2\nu\tc\t3\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("GZ") else text)
+    assert history_of(prepared(("movies", tmp_path / name)), "u") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("blank", ["\n", "\n\n", "\r\n", "\ufeff\n"])
+def test_blank_lines_before_the_header_do_not_matter(blank, tmp_path, prepared, history_of):
+    path = tmp_path / "log.csv"
+    path.write_text(blank + "user,item,domain,timestamp\nu,a,B,1\n\nu,b,B,2\nu,c,B,3\n")
+    assert history_of(prepared(path), "u") == ["a", "b", "c"]
+
+
+def test_a_column_of_domains_that_is_not_read_is_noted(write_log, prepared):
+    path = write_log("u,a,B,1", "u,b,T,2", "u,c,B,3")
+    lines = []
+    assert prepared(("Books", path), report=lines.append).domains == ("Books",)
+    assert lines[0] == (
+        f"note: {path}: its column 'domain' is not read, all events belong to 'Books'; "
+        "name the file without --domain to take their domains from it"
+    )
+    prepared(path, out="other", report=(other := []).append)
+    prepared(("Books", path), out="mapped", columns={"domain": "none"}, report=other.append)
+    assert not [line for line in other if "is not read" in line]
+
+
 def test_quoted_fields_may_hold_separators_quotes_and_line_ends(write_log, prepared, history_of):
     path = write_log('u,"a,b",B,1', 'u,"say ""hi""",B,2', 'u,"two', 'lines",B,3')
     assert history_of(prepared(path), "u") == ["a,b", 'say "hi"', "two\nlines"]

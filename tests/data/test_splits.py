@@ -75,6 +75,15 @@ def test_validation_must_begin_before_test():
         split_events(OFFSETS, TIMES * 1000, config(validation_from="30", test_from="20"))
 
 
+def test_fractions_that_fall_on_one_time_are_told_apart_from_a_wrong_order():
+    # In time order: 5 10 10 10 20 20 30 40 40; places 1 and 3.
+    with pytest.raises(ConfigError) as caught:
+        split_events(OFFSETS, TIMES * 1000, config(validation_from="0.2", test_from="0.4"))
+    assert "but 0.2 and 0.4 both are 1970-01-01T00:00:10, a time that many events have; name two dates" in str(
+        caught.value
+    )
+
+
 def test_too_few_events_for_leave_one_out_are_refused_with_the_longest_history():
     with pytest.raises(DataError, match="no user has 3, the longest history has 2; use the temporal split"):
         leave_one_out(np.array([0, 2, 3]))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from syncrec.errors import ConfigError, DataError, nearest_names
 
-__all__ = ["FIELDS", "PRESETS", "Format", "Preset", "find_columns", "find_preset", "format_of"]
+__all__ = ["FIELDS", "PRESETS", "Format", "Preset", "domain_column", "find_columns", "find_preset", "format_of"]
 
 FIELDS = ("user", "item", "domain", "timestamp")
 Kind = Literal["csv", "jsonl", "parquet"]
@@ -97,10 +97,25 @@ def find_columns(
     Raises:
         DataError: a field has no column, or a name occurs twice.
     """
-    if path.name.removesuffix(".gz").removesuffix(".zst").endswith(".inter"):
-        names = [name.partition(":")[0] for name in names]
+    if _is_inter(path):
         preset = preset if preset.columns else PRESETS["recbole"]
-    return {f: _find_column(path, names, f, _candidates(f, preset, mapped)) for f in fields}
+    bare = _bare_names(path, names)
+    return {f: _find_column(path, bare, f, _candidates(f, preset, mapped)) for f in fields}
+
+
+def domain_column(path: Path, names: Sequence[str], preset: Preset, mapped: Mapping[str, str]) -> str | None:
+    """Which of the columns `names` of the file `path` would hold the domain, None if none would."""
+    bare = _bare_names(path, names)
+    return next((name for name in _candidates("domain", preset, mapped) if name in bare), None)
+
+
+def _is_inter(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".inter")
+
+
+def _bare_names(path: Path, names: Sequence[str]) -> Sequence[str]:
+    """Column names without the types that those of an `.inter` file have after a colon."""
+    return [name.partition(":")[0] for name in names] if _is_inter(path) else names
 
 
 def _candidates(field_name: str, preset: Preset, mapped: Mapping[str, str]) -> Sequence[str]:

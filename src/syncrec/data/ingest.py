@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import polars as pl
@@ -13,7 +14,7 @@ from syncrec.data.events import Events, EventWriter
 from syncrec.data.formats import Preset
 from syncrec.data.id_codes import IdCodes
 from syncrec.data.lines import broken_gzip, replace_broken_lines
-from syncrec.data.readers import clear_read_errors, has_header, scan_rows
+from syncrec.data.readers import clear_read_errors, header_lines, ignored_domain_column, scan_rows
 from syncrec.data.rejects import BadRow, bad_rows, is_bad
 from syncrec.data.sources import InputFile
 from syncrec.data.timestamps import parse_times
@@ -65,14 +66,19 @@ class LogReader:
         """
         before, bad_before = self._writer.num_events, len(self._rejects)
         try:
-            self._read(file)
+            ignored = self._read(file)
         except DataError:
             if not (self._skips and file.format.kind == "jsonl"):
                 raise
             self._writer.truncate(before)
-            self._read_without_broken_lines(file)
+            ignored = self._read_without_broken_lines(file)
         skipped = len(self._rejects) - bad_before
         left_out = f", {skipped:,} bad rows skipped" if skipped else ""
+        if ignored:
+            report(
+                f"note: {file.path}: its column {ignored!r} is not read, all events belong to {file.domain!r}; "
+                "name the file without --domain to take their domains from it"
+            )
         report(f"{file.path}: {self._writer.num_events - before:,} events{left_out}")
 
     def close(self) -> RawLog:
@@ -81,7 +87,8 @@ class LogReader:
         self._ids.close()
         return RawLog(events, self._ids, self._rejects)
 
-    def _read(self, file: InputFile) -> None:
+    def _read(self, file: InputFile) -> str | None:
+        """Append the events of `file`; gives the name of a column of domains that was not read."""
         rows = scan_rows(file, self._preset, self._columns)
         bad: list[pl.DataFrame] = []
         with clear_read_errors(file):
@@ -91,7 +98,8 @@ class LogReader:
                     self._refuse(file, rejected)
                     bad.append(rejected)
                 self._append(good)
-            self._rejects += bad_rows(file, pl.concat(bad), int(has_header(file, self._preset))) if bad else []
+            self._rejects += bad_rows(file, pl.concat(bad), header_lines(file, self._preset)) if bad else []
+        return ignored_domain_column(file, self._preset, self._columns)
 
     def _append(self, batch: pl.DataFrame) -> None:
         users = self._ids.users.encode(batch["user"])
@@ -101,28 +109,28 @@ class LogReader:
 
     def _refuse(self, file: InputFile, rejected: pl.DataFrame) -> None:
         """Stop at the first bad row, unless bad rows are skipped."""
-        found = [] if self._skips else bad_rows(file, rejected, int(has_header(file, self._preset)))
+        found = [] if self._skips else bad_rows(file, rejected, header_lines(file, self._preset))
         if found:
             if broken := broken_gzip(file.path, file.format):
                 raise DataError(f"{file.path}{broken}")
             raise DataError(f"{found[0]}; mend it, or leave bad rows out: --bad-rows skip")
 
-    def _read_without_broken_lines(self, file: InputFile) -> None:
-        """Read a copy of a JSON lines file in which each line that is no JSON object is an empty object."""
-        copy = self._work / "mended" / file.path.name
-        copy.parent.mkdir(exist_ok=True)
-        with clear_read_errors(file):
-            broken = {
-                line: BadRow(str(file.path), line, reason, "")
-                for line, reason in replace_broken_lines(file.path, file.format, copy)
-            }
+    def _read_without_broken_lines(self, file: InputFile) -> str | None:
+        """As `_read`, of a copy of a JSON lines file in which each line that is no JSON object is an empty object."""
         before = len(self._rejects)
-        mended = dataclasses.replace(file, path=copy, format=dataclasses.replace(file.format, compression=""))
-        with _errors_of(file.path, copy):
-            self._read(mended)
+        with TemporaryDirectory(dir=self._work) as folder:
+            copy = Path(folder) / file.path.name
+            with clear_read_errors(file):
+                broken = {
+                    line: BadRow(str(file.path), line, reason, "")
+                    for line, reason in replace_broken_lines(file.path, file.format, copy)
+                }
+            mended = dataclasses.replace(file, path=copy, format=dataclasses.replace(file.format, compression=""))
+            with _errors_of(file.path, copy):
+                ignored = self._read(mended)
         found = self._rejects[before:]
         self._rejects[before:] = [broken.get(b.line, dataclasses.replace(b, file=str(file.path))) for b in found]
-        copy.unlink()
+        return ignored
 
 
 @contextmanager

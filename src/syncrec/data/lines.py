@@ -69,8 +69,8 @@ def json_rows(path: Path, notation: Format) -> Iterator[tuple[int, Any]]:
 def row_lines(path: Path, notation: Format, rows: set[int], skip: int) -> dict[int, int]:
     """The 1-based physical line of each of `rows`, numbers of data rows from 0.
 
-    `skip` is 1 for a CSV file with a header. Blank lines of a CSV file are rows to the fast reader and left out
-    here. The rows of a Parquet file are its lines.
+    `skip` is the number of lines of a CSV file up to its header, with it. Blank lines of a CSV file are rows to the
+    fast reader and left out here. The rows of a Parquet file are its lines.
     """
     if notation.kind == "parquet":
         return {row: row + 1 for row in rows}

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from syncrec.data.formats import FIELDS, Preset, find_columns
+from syncrec.data.formats import FIELDS, Preset, domain_column, find_columns
 from syncrec.data.lines import csv_rows, damage, json_rows
 from syncrec.data.sources import InputFile
 from syncrec.data.timestamps import times_of_column
 from syncrec.errors import DataError
 
-__all__ = ["clear_read_errors", "has_header", "scan_rows"]
+__all__ = ["clear_read_errors", "header_lines", "ignored_domain_column", "scan_rows"]
 
 _JSON_HEAD = 1000
 _CSV_PIECE_BYTES = 4_000_000
@@ -39,16 +39,22 @@ def scan_rows(file: InputFile, preset: Preset, mapped: Mapping[str, str]) -> pl.
     with clear_read_errors(file):
         names = _column_names(file, preset)
         columns = find_columns(file.path, names, fields, preset, mapped)
-        frame, kinds = _scan(file, names, has_header(file, preset))
+        frame, kinds = _scan(file, names, header_lines(file, preset))
         place = f"{file.path}: the column {names[columns['timestamp']]!r}"
         fields_and_time = _select(columns, kinds, place, file.format.kind == "csv")
         domain = [] if file.domain is None else [pl.lit(file.domain).alias("domain")]
         return frame.select(pl.col(_row_name(names)).alias("row"), *fields_and_time, *domain)
 
 
-def has_header(file: InputFile, preset: Preset) -> bool:
-    """Whether the first line of `file` names its columns."""
-    return file.format.kind == "csv" and preset.header is None
+def ignored_domain_column(file: InputFile, preset: Preset, mapped: Mapping[str, str]) -> str | None:
+    """The column of domains in a file whose events all belong to one that the user names; None if there is none."""
+    return None if file.domain is None else domain_column(file.path, _column_names(file, preset), preset, mapped)
+
+
+def header_lines(file: InputFile, preset: Preset) -> int:
+    """How many lines of `file` come before its data: those up to the names of its columns, blank ones among them."""
+    has_header = file.format.kind == "csv" and preset.header is None
+    return _first_filled(file)[0] + 1 if has_header else 0
 
 
 @contextmanager
@@ -73,14 +79,20 @@ def _column_names(file: InputFile, preset: Preset) -> list[str]:
         head = itertools.islice(json_rows(file.path, file.format), _JSON_HEAD)
         names = list(dict.fromkeys(name for _, value in head for name in value))
     else:
-        _, first = next(csv_rows(file.path, file.format), (1, []))
+        _, first = _first_filled(file)
         names = list(preset.header or first) if first else []
     if not names:
         raise DataError(f"{file.path}: the file is empty")
     return names
 
 
-def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.LazyFrame, list[pl.DataType]]:
+def _first_filled(file: InputFile) -> tuple[int, list[str]]:
+    """How many blank lines a CSV file begins with, and the fields of the line after them; none if there is none."""
+    rows = enumerate(fields for _, fields in csv_rows(file.path, file.format))
+    return next(((number, fields) for number, fields in rows if fields), (0, []))
+
+
+def _scan(file: InputFile, names: Sequence[str], num_skipped: int) -> tuple[pl.LazyFrame, list[pl.DataType]]:
     """The raw columns under the names "0", "1", ... (CSV: one more, for fields too many), and their types."""
     numbers = [str(index) for index in range(len(names) + 1)]
     if file.format.kind == "csv":
@@ -90,7 +102,7 @@ def _scan(file: InputFile, names: Sequence[str], skip_header: bool) -> tuple[pl.
             file.path,
             glob=False,
             has_header=False,
-            skip_lines=int(skip_header),
+            skip_lines=num_skipped,
             separator=file.format.separator,
             schema=dict.fromkeys(numbers, pl.String),
             truncate_ragged_lines=True,

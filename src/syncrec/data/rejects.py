@@ -40,7 +40,7 @@ def is_bad(batch: pl.DataFrame) -> pl.Series:
 def bad_rows(file: InputFile, rows: pl.DataFrame, skip: int) -> list[BadRow]:
     """Why each of the bad `rows` of `file` is bad, in order; rows that are blank lines are none.
 
-    `skip` is the number of header lines.
+    `skip` is the number of lines up to the header, with it.
     """
     if rows.is_empty():
         return []

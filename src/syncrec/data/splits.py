@@ -75,15 +75,19 @@ def boundaries(settings: PrepareConfig, num_events: int, time_at: Callable[[int]
         time_at: the time (ms) of the event at a place, from 0, of the whole log in time order.
 
     Raises:
-        ConfigError: the two times are in the wrong order.
+        ConfigError: the two times are in the wrong order, or fractions give the same time.
     """
     assert settings.validation_from is not None and settings.test_from is not None
     validation_from = _boundary(settings.validation_from, num_events, time_at, "validation_from")
     test_from = _boundary(settings.test_from, num_events, time_at, "test_from")
-    if validation_from >= test_from:
+    given = f"{settings.validation_from} and {settings.test_from}"
+    if validation_from == test_from and settings.validation_from != settings.test_from:
         raise ConfigError(
-            f"validation_from must be before test_from, got {settings.validation_from} and {settings.test_from}"
+            f"validation_from must be before test_from, but {given} both are {_date(test_from)}, a time that many "
+            "events have; name two dates, or fractions farther apart"
         )
+    if validation_from >= test_from:
+        raise ConfigError(f"validation_from must be before test_from, got {given}")
     return validation_from, test_from
 
 
