@@ -78,7 +78,10 @@ def simulate(
         _add_noise(noise_into, out, noise_items or _NOISE_ITEMS, noise_share or _NOISE_SHARE, seed)
         return
     _refuse({"--noise-items": noise_items, "--noise-share": noise_share}, "without --noise-into LOG")
-    users = users or _USERS
+    _simulate(out, users or _USERS, events, items, domains, seed)
+
+
+def _simulate(out: Path, users: int, events: int | None, items: int | None, domains: int | None, seed: int) -> None:
     events = events or _EVENTS_PER_USER * users
     if items is None and domains is None:
         _simulate_five(out, users, events, seed)
