@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from syncrec.checkpoint import load_checkpoint
+from syncrec.checkpoint import load_state
 from syncrec.data.dataset import Dataset
 from syncrec.data.facts import dataset_facts
 from syncrec.evaluation import load_result
@@ -28,7 +28,7 @@ def refresh_card(run: RunDirectory, dataset: Dataset, result: Path) -> None:
 
 
 def _write(run: RunDirectory, dataset: Dataset, results: list[Path]) -> None:
-    entry, best = find_model(run.config.model.name), load_checkpoint(run.path / BEST_NAME).state
+    entry, best = find_model(run.config.model.name), load_state(run.path / BEST_NAME)
     subject = CardSubject(
         name=run.path.resolve().name,
         description=entry.description,

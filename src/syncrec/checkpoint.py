@@ -23,6 +23,7 @@ __all__ = [
     "load_checkpoint",
     "load_module",
     "load_optimizer",
+    "load_state",
     "optimizer_tensors",
     "save_checkpoint",
 ]
@@ -57,21 +58,35 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged, or of another format.
     """
+    state, flat = _read(path, with_tensors=True)
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in flat.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = tensor
+    return Checkpoint(groups, state)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint alone, whose tensors are not read.
+
+    Raises:
+        CheckpointError: as of `load_checkpoint`.
+    """
+    return _read(path, with_tensors=False)[0]
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; train the run first")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
-            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            flat = {name: file.get_tensor(name) for name in file.keys()} if with_tensors else {}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path}: damaged checkpoint: {error}; train again") from None
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format is {header.get('format')!r}, expected {FORMAT!r}; train again")
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in flat.items():
-        group, _, rest = name.partition("/")
-        groups.setdefault(group, {})[rest] = tensor
-    return Checkpoint(groups, header["state"])
+    return header["state"], flat
 
 
 def load_module(module: nn.Module, saved: Mapping[str, Tensor], what: str) -> None:

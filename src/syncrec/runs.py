@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from syncrec import artifacts
-from syncrec.checkpoint import load_checkpoint, load_module
+from syncrec.checkpoint import load_module, load_state
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.catalogue import Catalogue, named_communities
 from syncrec.data.dataset import Dataset
@@ -169,9 +169,9 @@ class RunDirectory:
         last, best = self.path / LAST_NAME, self.path / BEST_NAME
         if self.config.training.refit != "none":
             return (self.path / REFIT_NAME / BEST_NAME).exists()
-        if not (last.exists() and best.exists() and load_checkpoint(last).state["is_finished"]):
+        if not (last.exists() and best.exists() and load_state(last)["is_finished"]):
             return False
-        state = load_checkpoint(best).state
+        state = load_state(best)
         return "fusion_weights" not in state or FUSION_IS_FINAL in state
 
     def logs(self) -> list[Path]:

@@ -43,7 +43,7 @@ def sampled_ranks(
 class BlockNegatives:
     """For each query of a block the items of its range that the user has had, and the negatives drawn.
 
-    `num_eligible` [q]: how many items of the range may be drawn.
+    `num_eligible` [q]: how many items of the whole range may be drawn.
     """
 
     seen: list[IntArray]
@@ -56,11 +56,15 @@ class BlockNegatives:
         Args:
             scores: of the block's items, [q, items].
             own: of the targets, [q].
-            block: with the same queries; its items may be a part of the range, and only these are counted.
+            block: with the same queries and items.
         """
-        seen, drawn = ([_inside(items, block) for items in lists] for lists in (self.seen, self.drawn))
-        among_all = count_above(scores, own) - _count_above_among(scores, own, seen, block)
-        return _count_above_among(scores, own, drawn, block), among_all
+        among_all = count_above(scores, own) - _count_above_among(scores, own, self.seen, block)
+        return _count_above_among(scores, own, self.drawn, block), among_all
+
+    def inside(self, part: Block) -> "BlockNegatives":
+        """Those of a part of the range, for the same queries."""
+        seen, drawn = ([_inside(items, part) for items in lists] for lists in (self.seen, self.drawn))
+        return BlockNegatives(seen, drawn, self.num_eligible)
 
 
 def block_negatives(queries: Queries, dataset: Dataset, block: Block, draw: NegativeDraw) -> BlockNegatives:

@@ -75,7 +75,7 @@ def shared_sampled_ranks(
         """Of each answer the drawn and the eligible items above each target [A, 2, Q]."""
         counts = np.zeros((len(parts), 2, len(queries)))
         for block, asked in _blocks(queries, dataset, part, draw.protocol.scope):
-            negatives = block_negatives(queries, dataset, block, draw)
+            negatives = block_negatives(queries, dataset, block, draw).inside(asked)
             num_eligible[block.queries] = negatives.num_eligible
             for part_of, limits, found in zip(parts, own, counts, strict=True):
                 found[:, asked.queries] = negatives.count_above(*part_of.scores(asked, limits), asked)

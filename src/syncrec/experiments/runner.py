@@ -369,10 +369,10 @@ class Experiment:
 
 def _best_value(run: Path) -> float | None:
     """The validation metric of a run's best epoch."""
-    from syncrec.checkpoint import load_checkpoint
+    from syncrec.checkpoint import load_state
 
     best = run / "best.safetensors"
-    return float(load_checkpoint(best).state["value"]) if best.exists() else None
+    return float(load_state(best)["value"]) if best.exists() else None
 
 
 def _duration(seconds: float) -> str:

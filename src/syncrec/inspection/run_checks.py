@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from syncrec.checkpoint import load_checkpoint
+from syncrec.checkpoint import load_state
 from syncrec.data.checks.rule import Check, Rule
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError
@@ -59,7 +59,7 @@ def check_run(path: Path, dataset: Dataset) -> Iterator[Check]:
     detail = f"trained on {trained_on[:12]}, this one is {dataset.checksum[:12]}" if is_other else ""
     yield _DATASET.found(is_other, 1, detail=detail)
     if not is_other:
-        best = load_checkpoint(path / BEST_NAME).state
+        best = load_state(path / BEST_NAME)
         yield _check_fit(run, dataset, best)
         yield _check_results(run, dataset, best)
 
@@ -88,7 +88,7 @@ def _refit_claims(run: RunDirectory, dataset: Dataset, best: _State) -> list[_Cl
         return [(not place.exists(), "there is a second fit, but training.refit is none")]
     if not (place / BEST_NAME).exists():
         return [(False, "training.refit is set, but the second fit is not finished")]
-    again, records = load_checkpoint(place / BEST_NAME).state, read_log(place / LOG_NAME)
+    again, records = load_state(place / BEST_NAME), read_log(place / LOG_NAME)
     is_same = all(again.get(key) == best.get(key) for key in ("epoch", "fusion_weights"))
     return [
         (
