@@ -85,10 +85,7 @@ class BERT4Rec(SequentialModel):
         view, slots = batch.cross, self._mask_slots(batch)
         domains = view.domains.flatten().index_copy(0, slots, batch.domains).view_as(view.domains)
         embedding = self._embed(view, domains)
-        if batch.only_asked:
-            encoded = self.encoder(embedding, view.two_way_mask, slots)
-        else:
-            encoded = self.encoder(embedding, view.two_way_mask).flatten(0, 1).index_select(0, slots)
+        encoded = self.encoder.at(embedding, view.two_way_mask, slots, only_asked=batch.only_asked)
         return {"cross": self.norm(F.gelu(self.projection(encoded)).float())}
 
     def _mask_slots(self, batch: TensorBatch) -> Tensor:

@@ -121,10 +121,7 @@ class C2DSR(SequentialModel):
         """h at every target [N, dim], with the vectors `items` [rows, length, dim] for the tokens of the cross view."""
         view = batch.cross
         embedding = self.embed(view, items)
-        if batch.only_asked:
-            out: Tensor = self.cross_encoder(embedding, view.mask, batch.cross_slots)
-            return out.float()
-        return self.cross_encoder(embedding, view.mask).flatten(0, 1).index_select(0, batch.cross_slots).float()
+        return self.cross_encoder.at(embedding, view.mask, batch.cross_slots, only_asked=batch.only_asked).float()
 
     def _represent_own(self, batch: TensorBatch) -> Tensor:
         """h^d at every target [N, dim]; zeros where the domain has no encoder."""

@@ -61,10 +61,8 @@ class CGRec(SequentialModel):
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:
         """The encoder's output at every target."""
         view = batch.cross
-        embedding = self.embed(view)
-        if batch.only_asked:
-            return {"cross": self.encoder(embedding, view.mask, batch.cross_slots).float()}
-        return {"cross": self.encoder(embedding, view.mask).flatten(0, 1).index_select(0, batch.cross_slots).float()}
+        found = self.encoder.at(self.embed(view), view.mask, batch.cross_slots, only_asked=batch.only_asked)
+        return {"cross": found.float()}
 
     def _encode_to_train(self, batch: TensorBatch, generator: torch.Generator) -> TrainingOutput:
         """The same, and the contrast with the coarse level."""

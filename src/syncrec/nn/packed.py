@@ -91,3 +91,15 @@ class CausalTransformer(nn.Module):
         x = self.blocks[-1](x, mask, asked)
         out: Tensor = self.norm(x)
         return out
+
+    def at(self, x: Tensor, mask: Tensor, slots: Tensor, *, only_asked: bool) -> Tensor:
+        """What it makes of the flat `slots`, int64 [N]; `x` and `mask` as for `forward`.
+
+        Args:
+            only_asked: whether `slots` are few of all, so that the last layer is computed there alone.
+
+        Returns:
+            float [N, dim].
+        """
+        out: Tensor = self(x, mask, slots) if only_asked else self(x, mask).flatten(0, 1).index_select(0, slots)
+        return out
