@@ -8,6 +8,7 @@ from torch import Tensor
 
 from syncrec.data.packing import PackedBatch, PackedView
 from syncrec.nn.packed import block_causal_mask, block_mask
+from syncrec.nn.segments import SegmentLayout
 from syncrec.parallel import BatchRows
 
 __all__ = ["TensorBatch", "TensorView"]
@@ -42,6 +43,18 @@ class TensorView:
     def positions_from_end(self) -> Tensor:
         """1 for the last event of a segment, 2 for the one before it; the start token has 0, int64 [rows, length]."""
         return (self.lengths - self.positions).masked_fill(self.positions == 0, 0)
+
+    def laid_out_for(self, slots: Tensor) -> SegmentLayout:
+        """The segments of the flat `slots` (int64 [N]) close together, without any other."""
+        is_chosen = torch.zeros(self.segments.numel() + 1, dtype=torch.bool, device=slots.device)
+        is_chosen[self.segments.flatten()[slots] + 1] = True
+        return SegmentLayout.of(self.segments, self.positions, is_chosen[self.segments + 1], shares_rows=True)
+
+    def in_layout(self, layout: SegmentLayout) -> "TensorView":
+        """What `layout`, made of this view, holds of it, as a view of its own."""
+        positions = layout.gather(self.positions).masked_fill(layout.segments < 0, 0)
+        tokens, domains, times = (layout.gather(values) for values in (self.tokens, self.domains, self.times))
+        return TensorView(tokens, domains, positions, layout.segments, times)
 
     @cached_property
     def mask(self) -> Tensor:

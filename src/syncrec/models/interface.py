@@ -181,7 +181,7 @@ class SequentialModel(nn.Module, ABC):
 
     def _end_positions(self, last: npt.NDArray[np.int64]) -> None:
         """Tell embeddings the last position that training asks for, of each community, or of each domain [groups]."""
-        self.embedding.positions.last.fill_(max(0, int(last.max(initial=0))))
+        self.embedding.positions.end_at(int(last.max(initial=0)))
 
     def frozen(self) -> HistoryEncoder | None:
         """What gives the same answers faster for a few questions at a time, while weights stay as they are; or None."""

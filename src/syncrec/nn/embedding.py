@@ -76,6 +76,10 @@ class PositionEmbedding(nn.Module):
             if table is not None:
                 nn.init.normal_(table.weight, std=0.02)
 
+    def end_at(self, last: int) -> None:
+        """Take note of the last position that training asks for; below 0 there is none but the start token's."""
+        self.last.fill_(max(0, last))
+
     def forward(self, from_start: Tensor, from_end: Tensor | None) -> Tensor:
         """The vectors [..., dim] of positions, int64 [...] each; `from_end` may be None where it is not counted."""
         both = ((self.from_start, from_start), (self.from_end, from_end))
