@@ -43,7 +43,7 @@ def embedded(gaps_s, times=True):
     length = len(gaps_s) + 2
     moments = np.concatenate([[0], FIRST_TIME + np.cumsum([0, *gaps_s])])[None]
     tokens, domains = (np.arange(length) % 40)[None], (np.arange(length) % 3)[None]
-    found = FrozenEmbedding(embedding)(HistoryRows(tokens, domains, moments, np.asarray([length - 1])))
+    found = FrozenEmbedding.of(embedding)(HistoryRows(tokens, domains, moments, np.asarray([length - 1])))
     with torch.no_grad():
         arrays = (torch.as_tensor(array) for array in (tokens, domains, np.arange(length)[None], moments))
         return torch.from_numpy(found), embedding(*arrays)

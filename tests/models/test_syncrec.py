@@ -1,9 +1,12 @@
 """What the paper asks of SyNCRec beyond the contract: distinct parts, causal gates, stopped gradients."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from builders import catalogue_of, in_given_order, shake, small_model, training_batch
+from builders import FIRST_TIME, catalogue_of, in_given_order, query_batch, shake, small_model, training_batch
 from syncrec.errors import ConfigError
 from syncrec.models.registry import build_model
 
@@ -136,3 +139,93 @@ def test_gates_never_see_a_later_item_and_sum_to_one(is_cross):
 def test_an_unknown_model_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"unknown model 'sincrec'; did you mean 'syncrec'\?; known: .*syncrec"):
         build_model(CATALOGUE, small_model(CATALOGUE).config.model_copy(update={"name": "sincrec"}))
+
+
+APART = replace(CATALOGUE, communities=(0, 1, 0))
+LONE = 1
+HAS_LONE = [[0, 6, 1, 12, 8, 2, 5], [9, 7, 4], [3, 14, 13, 6], [6, 5, 7]]
+
+
+def lone_model(**model):
+    model = small_model(APART, num_experts=4, num_cross_experts=2, **model)
+    shake(model)
+    return model
+
+
+def moved_parts(model, answers, is_asked):
+    """Names of parameters with a gradient from `answers` [N, dim] where `is_asked` [N], and rows of the item table."""
+    model.zero_grad(set_to_none=True)
+    answers[is_asked].square().sum().backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    items = grads.pop("embedding.items.weight").any(1).nonzero().flatten().tolist()
+    return grads, set(items)
+
+
+class TestADomainThatReadsItselfAlone:
+    def test_it_learns_nothing_that_another_domain_reads(self):
+        model = lone_model(item_similarity=True)
+        packed, batch = training_batch(APART, HAS_LONE, 6)
+        is_lone = torch.as_tensor(packed.domains == LONE)
+        grads, items = moved_parts(model, model.encode(batch)["single"], is_lone)
+        own = {name for name, _ in model.named_parameters() if name.startswith(f"lone.{LONE}.")}
+        assert {name for name in own if "from_" not in name} <= set(grads)
+        shared = {name for name in grads if not name.startswith("lone.")}
+        assert shared == {name for name in shared if name.startswith(("towers.", "similarity."))}
+        for name in shared:  # parts of a task each: those of the lone domain alone are moved
+            of_tasks = grads[name].reshape(len(grads[name]), -1).any(1)
+            assert of_tasks.nonzero().flatten().tolist() == [1 + LONE], name
+        start, stop = APART.offsets[LONE : LONE + 2]
+        assert items <= {*range(start, stop), APART.num_items + 1 + LONE}
+
+    @pytest.mark.parametrize("answer", ["cross", "single"])
+    def test_no_other_domain_learns_what_it_reads(self, answer):
+        model = lone_model()
+        packed, batch = training_batch(APART, HAS_LONE, 6)
+        is_lone = torch.as_tensor(packed.domains == LONE)
+        grads, items = moved_parts(model, model.encode(batch)[answer], ~is_lone)
+        assert not any(name.startswith("lone.") for name in grads)
+        assert items.isdisjoint({*range(*APART.offsets[LONE : LONE + 2]), APART.num_items + 1 + LONE})
+        assert any(name.startswith("mixture.experts.0") for name in grads) == (answer == "cross")
+
+    def test_the_others_are_answered_as_if_it_were_not_there(self):
+        model = lone_model().eval()
+        start, stop = APART.offsets[LONE : LONE + 2]
+        without = [[item for item in history if not start <= item < stop] for history in HAS_LONE]
+        found = []
+        for histories in (HAS_LONE, without):
+            times = [[FIRST_TIME + item for item in history] for history in histories]
+            packed, batch = query_batch(APART, histories, [0, 2, 2, 0], 9, times)
+            answers = model.encode(replace(batch, only_asked=True))
+            found.append({name: in_given_order(packed, answer) for name, answer in answers.items()})
+        for name in ("cross", "single"):
+            torch.testing.assert_close(found[0][name], found[1][name], atol=1e-5, rtol=1e-5)
+
+    @pytest.mark.parametrize("only_asked", [False, True])
+    def test_a_batch_may_hold_it_alone_or_not_at_all(self, only_asked):
+        model = lone_model().eval()
+        _, both = query_batch(APART, HAS_LONE, [0, LONE, 2, LONE], 6)
+        whole = model.encode(replace(both, only_asked=only_asked))
+        for domains in ([0, 2], [LONE]):
+            chosen = torch.isin(both.domains, torch.tensor(domains)).nonzero().squeeze(1)
+            part = replace(both.select(chosen, both.cross_slots[chosen], both.cross), only_asked=only_asked)
+            for name, answer in model.encode(part).items():
+                torch.testing.assert_close(answer, whole[name][chosen], atol=1e-5, rtol=1e-5)
+
+    def test_where_no_domain_reads_another_each_has_its_own(self):
+        model = small_model(replace(CATALOGUE, communities=(0, 1, 2)))
+        shake(model)
+        assert list(model.lone) == ["0", "1", "2"]
+        _, batch = training_batch(CATALOGUE, HAS_LONE, 6)
+        answers = model.encode(batch)
+        assert torch.equal(answers["cross"], answers["single"])
+        answers["single"].square().sum().backward()
+        assert all(parameter.grad is None for parameter in model.mixture.parameters())
+
+    def test_the_last_position_is_that_of_its_own_events(self):
+        model = lone_model()
+        model._end_positions(np.asarray([3, 5]))
+        assert int(model.embedding.positions.last) == 3
+        assert int(model.lone[str(LONE)].positions.last) == 5
+
+    def test_without_one_there_is_no_network_beside_the_shared_one(self):
+        assert not build().lone

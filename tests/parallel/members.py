@@ -65,7 +65,8 @@ def steps(dataset_path, out, sections, *, is_averaged=True, is_sharded=False, nu
     session = TrainingSession(Dataset(dataset_path), config, Path(out), communities=communities)
     if is_sharded:
         whole, sections = session, {**sections, "model": {**sections["model"], "sharded_items": True}}
-        session = TrainingSession(Dataset(dataset_path), small_config(**{**sections, "training": training}), Path(out))
+        sharded = small_config(**{**sections, "training": training})
+        session = TrainingSession(Dataset(dataset_path), sharded, Path(out), communities=communities)
         take_over(whole.fit.model, session.fit.model)
         session.fit.trainer.objective.load_state_dict(whole.fit.trainer.objective.state_dict())
     if num_users is not None:

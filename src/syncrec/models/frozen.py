@@ -3,11 +3,12 @@
 Histories are rows of their own, padded to the longest: with few questions there is nothing to gain by packing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from syncrec.models.domain_network import DomainNetwork
 from syncrec.models.frozen_parts import (
     SHORTEST,
     FrozenEmbedding,
@@ -33,7 +34,7 @@ class FrozenTransformer:
 
     def __init__(self, model: SequentialModel, encoder: CausalTransformer) -> None:
         self._segments, self._queries = _Segments(model), _Queries(model)
-        self._embedding, self._experts = FrozenEmbedding(model.embedding), FrozenExperts([encoder])
+        self._embedding, self._experts = FrozenEmbedding.of(model.embedding), FrozenExperts([encoder])
 
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`."""
@@ -43,14 +44,25 @@ class FrozenTransformer:
 
 
 class FrozenMixture:
-    """A model of experts of one layer over both views, gates and towers (M3)-(M6)."""
+    """A model of experts of one layer over both views, gates and towers (M3)-(M6), and networks of lone domains."""
 
-    def __init__(self, model: SequentialModel, mixture: ExpertMixture, towers: TaskTowers) -> None:
+    def __init__(
+        self,
+        model: SequentialModel,
+        mixture: ExpertMixture,
+        towers: TaskTowers,
+        lone: Mapping[int, DomainNetwork],
+    ) -> None:
         self._segments, self._queries = _Segments(model), _Queries(model)
-        self._embedding = FrozenEmbedding(model.embedding)
+        self._embedding = FrozenEmbedding.of(model.embedding)
         self._experts = FrozenExperts(list(mixture.experts))  # type: ignore[arg-type]
         self._gates, self._towers = FrozenGates(mixture), FrozenTowers(towers)
-        self._is_alone = model.catalogue.is_alone
+        self._is_alone, self._dim = model.catalogue.is_alone, model.config.dim
+        items = model.embedding.items.weight
+        self._lone = {
+            domain: (FrozenEmbedding(items, own.positions, own.norm, own.time), FrozenExperts([own.encoder]))
+            for domain, own in lone.items()
+        }
 
     def encode(self, histories: Sequence[tuple[Ints, Ints]], domains: Ints) -> dict[AnswerName, Floats]:
         """As `HistoryEncoder.encode`; rows of the cross view come first."""
@@ -58,12 +70,33 @@ class FrozenMixture:
         single = [self._segments.single(c, domain) for c, domain in zip(cross, domains.tolist(), strict=True)]
         rows = _rows([*cross, *single])
         tasks = np.concatenate([np.zeros_like(domains), domains + 1])
+        is_alone = np.tile(self._is_alone[domains], 2)
+        answers = self._queries(self._towers(self._hidden(rows, tasks, is_alone), tasks), rows, tasks)
+        cross_answers, own = np.split(answers, 2)
+        return {"cross": np.where(self._is_alone[domains, None], own, cross_answers), "single": own}
+
+    def _hidden(self, rows: HistoryRows, tasks: Ints, is_alone: npt.NDArray[np.bool_]) -> Floats:
+        """What the towers map, [R, dim]: zeros in the cross view of a lone domain, whose answer is the single one."""
+        if not is_alone.any():
+            return self._mixed(rows, tasks)
+        hidden = np.zeros((len(tasks), self._dim), dtype=np.float32)
+        shared = np.flatnonzero(~is_alone)
+        if len(shared):
+            hidden[shared] = self._mixed(rows.take(shared), tasks[shared])
+        for domain, (embedding, experts) in self._lone.items():
+            own = np.flatnonzero(tasks == domain + 1)
+            if len(own):
+                asked = rows.take(own)
+                hidden[own] = experts(embedding(asked), asked.last)[0]
+        return hidden
+
+    def _mixed(self, rows: HistoryRows, tasks: Ints) -> Floats:
+        """h of (M5), [R, dim]."""
         embedding = self._embedding(rows)
         weights = self._gates(embedding[np.arange(len(tasks)), rows.last], tasks)
         outputs = self._experts(embedding, rows.last).transpose(1, 0, 2)
-        answers = self._queries(self._towers(np.matmul(weights[:, None], outputs)[:, 0], tasks), rows, tasks)
-        cross_answers, own = np.split(answers, 2)
-        return {"cross": np.where(self._is_alone[domains, None], own, cross_answers), "single": own}
+        found: Floats = np.matmul(weights[:, None], outputs)[:, 0]
+        return found
 
 
 class _Segments:

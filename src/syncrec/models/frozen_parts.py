@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
+from syncrec.nn.embedding import HistoryEmbedding, PositionEmbedding, TimeEmbedding
 from syncrec.nn.mixture import ExpertMixture, TaskGates, TaskTowers
 from syncrec.nn.packed import CausalTransformer
 from syncrec.nn.similarity import ItemSimilarity
@@ -53,24 +53,42 @@ class HistoryRows:
     times: Ints
     last: Ints
 
+    def take(self, rows: Ints) -> "HistoryRows":
+        """The rows with these numbers."""
+        return HistoryRows(self.tokens[rows], self.domains[rows], self.times[rows], self.last[rows])
+
 
 class FrozenEmbedding:
-    """`HistoryEmbedding` of rows."""
+    """`HistoryEmbedding` of rows, or what a `DomainNetwork` has in its place."""
 
-    def __init__(self, embedding: HistoryEmbedding) -> None:
-        self._items, self._domains = _array(embedding.items.weight), _array(embedding.domains.weight)
-        positions = embedding.positions
+    def __init__(
+        self,
+        items: Tensor,
+        positions: PositionEmbedding,
+        norm: nn.LayerNorm,
+        time: TimeEmbedding | None,
+        domains: Tensor | None = None,
+    ) -> None:
+        """`items` and `domains` are tables, [tokens, dim] and [D + 1, dim]."""
+        self._items, self._domains = _array(items), None if domains is None else _array(domains)
         self._from_start, self._from_end = (
             None if table is None else _array(table.weight[: int(positions.last) + 1])
             for table in (positions.from_start, positions.from_end)
         )
-        self._scale, self._shift = _array(embedding.norm.weight), _array(embedding.norm.bias)
-        self._time = None if embedding.time is None else _FrozenTime(embedding.time)
+        self._scale, self._shift = _array(norm.weight), _array(norm.bias)
+        self._time = None if time is None else _FrozenTime(time)
+
+    @classmethod
+    def of(cls, embedding: HistoryEmbedding) -> "FrozenEmbedding":
+        """The embedding that both views share."""
+        tables = embedding.items.weight, embedding.domains.weight
+        return cls(tables[0], embedding.positions, embedding.norm, embedding.time, tables[1])
 
     def __call__(self, rows: HistoryRows) -> Floats:
         """Float32 [R, L, dim]."""
         total: Floats = self._items.take(rows.tokens, axis=0)
-        total += self._domains.take(rows.domains, axis=0)
+        if self._domains is not None:
+            total += self._domains.take(rows.domains, axis=0)
         self._add_positions(total, rows.last)
         if self._time is not None:
             self._time.add_to(total, rows.times)
