@@ -88,7 +88,7 @@ def objective_for(config, catalogue, seed=0):
     """The objective with a uniform sampler."""
     torch.manual_seed(seed)
     sampler = NegativeSampler(catalogue.offsets, np.zeros(catalogue.num_items, dtype=np.int64), config.loss.negatives)
-    return JointObjective(config, catalogue.num_domains, NextItemLoss(config.loss, catalogue.offsets, sampler))
+    return JointObjective(config, catalogue, NextItemLoss(config.loss, catalogue.offsets, sampler))
 
 
 def shake(module, seed=1, size=0.3):

@@ -7,6 +7,7 @@ from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError
 from syncrec.evaluation import load_result, result_path
 from syncrec.retraining import retrained_cells, without_domain
+from syncrec.runs import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,12 @@ def test_the_dataset_without_a_domain_keeps_users_items_and_the_split_of_the_res
         assert part.train_end[user] - start == (kept < whole.train_end[user]).sum()
         assert part.validation_end[user] - start == (kept < whole.validation_end[user]).sum()
     assert part.item_counts[slice(*part.item_range(1))].sum() == 0
+
+
+def test_domains_read_each_other_as_in_the_run(hostile_run, made):
+    assert hostile_run.directory.communities
+    for source in range(hostile_run.dataset.num_domains):
+        assert RunDirectory.open(made[1] / f"without-{source}" / "run").communities == hostile_run.directory.communities
 
 
 def test_questions_in_other_domains_stay_the_same(hostile_run, made):

@@ -98,14 +98,16 @@ def load_module(module: nn.Module, saved: Mapping[str, Tensor], what: str) -> No
     expected = module.state_dict()
     for name, tensor in expected.items():
         if name not in saved:
-            raise CheckpointError(f"{what}: the checkpoint lacks {name!r} {tuple(tensor.shape)}")
+            raise CheckpointError(f"{what}: the checkpoint lacks {name!r} {tuple(tensor.shape)}; train again")
         if saved[name].shape != tensor.shape:
             raise CheckpointError(
                 f"{what}: {name!r} is saved as {tuple(saved[name].shape)}, expected {tuple(tensor.shape)}"
             )
     unknown = sorted(set(saved) - set(expected))
     if unknown:
-        raise CheckpointError(f"{what}: the checkpoint holds {unknown[0]!r}, which the model does not have")
+        raise CheckpointError(
+            f"{what}: the checkpoint holds {unknown[0]!r}, which the model does not have; train again"
+        )
     module.load_state_dict(dict(saved))
 
 

@@ -231,6 +231,7 @@ def train(  # noqa: PLR0913 (all but two are options by name)
     settings: Sequence[str] = (),
     resume: bool = False,
     warm_start: str | Path | None = None,
+    communities: Sequence[int] | None = None,
     track: Sequence[str] = (),
     show_progress: ProgressStyle = True,
 ) -> Run:
@@ -244,6 +245,8 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         settings: overrides like `training.epochs=20`.
         resume: continue from the last checkpoint in `out`, with the settings it was begun with.
         warm_start: an earlier run to take the weights of; items are matched by domain and id, new ones begin fresh.
+        communities: which domains read each other, as in `Catalogue`; by default as in the run that is gone on with or
+            begun from, else what training events show (`model.reads`).
         track: `tensorboard`, `mlflow`, beside the log that is always written.
         show_progress: a bar if stderr is a terminal; `"lines"`: elsewhere a line an epoch; False: nothing.
 
@@ -258,7 +261,7 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         for kind in track:
             check_tracker(kind)
         earlier = _earlier_run(warm_start, begun)
-        read_together = find_communities(data, wanted) if begun is None else begun.communities
+        read_together = _communities(data, wanted, begun, earlier, communities)
         session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier, read_together)
         directory = begun or together(lambda: _created(out, wanted, data, earlier, read_together))
         together(lambda: held.enter_context(exclusive(out)) if group.is_main else None)
@@ -287,6 +290,31 @@ def _wanted(
     base = config if config is not None or warm_start is None else RunDirectory.open(Path(warm_start)).config
     wanted = _effective_config(base, model, settings)
     return wanted, _begun_run(out, data, wanted if model or config or settings else None) if resume else None
+
+
+def _communities(
+    data: Dataset,
+    config: Config,
+    begun: RunDirectory | None,
+    earlier: EarlierRun | None,
+    wanted: Sequence[int] | None,
+) -> Sequence[int]:
+    """Which domains read each other; their networks are built after it, so what goes on has to keep it.
+
+    Raises:
+        ConfigError: `wanted` is no number for each domain.
+    """
+    if begun is not None:
+        return begun.communities
+    if earlier is not None:
+        return earlier.trained.model.catalogue.communities
+    if wanted is None:
+        return find_communities(data, config)
+    if len(wanted) not in (0, data.num_domains) or set(wanted) != set(range(len(set(wanted)))):
+        raise ConfigError(
+            f"communities must be one number for each of {data.num_domains} domains, from 0 on; got {wanted}"
+        )
+    return wanted
 
 
 def _created(

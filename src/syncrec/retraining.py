@@ -37,12 +37,12 @@ def retrained_cells(
     Raises:
         ArtifactError: `folder` holds datasets or runs that differ from these.
     """
-    answer, cells = choose_answer(result), []
+    answer, cells, kept = choose_answer(result), [], run.directory.communities  # nothing else is to differ
     for source, name in enumerate(run.dataset.domains):
         say(f"training without {name} ({source + 1} of {run.dataset.num_domains})")
         place = folder / f"without-{source}"
         dataset = without_domain(run.dataset, source, place / "dataset")
-        other = train(dataset, place / "run", config=run.config, resume=True, show_progress="lines")
+        other = train(dataset, place / "run", config=run.config, resume=True, communities=kept, show_progress="lines")
         cells += _cells(result, other.evaluate(), answer, name, metric)
     return {"metric": metric, "split": result.split, "answers": {answer: with_corrected_verdicts(cells)}}
 

@@ -48,3 +48,21 @@ def test_a_domain_that_reads_itself_alone_has_no_gap_and_no_mutual_information()
     assert report.domain_losses["cross"][1] == report.domain_losses["single"][1]
     moved = objective.mutual_information.discriminator.grad.flatten(1).any(1)
     assert moved.tolist() == [True, False, True]
+
+
+def test_nothing_that_a_lone_domain_learns_depends_on_the_gaps_of_others():
+    apart = replace(CATALOGUE, communities=(0, 1, 0))
+    _, batch = training_batch(apart, random_histories(apart, [7, 6, 5, 7]), 6)
+    own = slice(*apart.offsets[1:3])
+    found = []
+    for gap in (-3.0, 0.0, 3.0):
+        model, objective = small_model(apart), objective_for(small_config(), apart)
+        objective.correction.relative_gap[0] = gap
+        objective(model, batch, torch.Generator().manual_seed(0)).total.backward()
+        network = torch.cat([parameter.grad.flatten() for parameter in model.lone["1"].parameters()])
+        found.append((model.embedding.items.weight.grad[own], network, model.embedding.items.weight.grad[: own.start]))
+    for rows, network, others in found[1:]:
+        assert torch.equal(rows, found[0][0])
+        assert torch.equal(network, found[0][1])
+        assert not torch.allclose(others, found[0][2])
+    assert found[0][0].any()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,8 +12,8 @@ from syncrec.losses.transfer import TransferCorrection
 HERE = torch.tensor([True, True])
 
 
-def correction_of(num_domains=2, **config):
-    return TransferCorrection(num_domains, TransferConfig(**config))
+def correction_of(num_domains=2, alone=(), **config):
+    return TransferCorrection(np.isin(np.arange(num_domains), alone), TransferConfig(**config))
 
 
 def test_relative_gap_decays_and_takes_in_the_new_gap():
@@ -58,6 +59,19 @@ def test_correction_off_gives_ones_but_still_keeps_the_gap():
     correction.update(torch.tensor([5.0, -5.0]), HERE)
     assert correction.weights().tolist() == [1.0, 1.0]
     assert correction.relative_gap[0] > 0
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_a_domain_that_reads_itself_alone_has_no_share_in_the_weights(is_on):
+    found = []
+    for gap in (0.0, -4.0, 4.0):
+        correction = correction_of(3, [1], correction=is_on)
+        correction.relative_gap.copy_(torch.tensor([0.5, gap, -0.5]))
+        found.append(correction.weights())
+        assert float(found[-1][1]) == 0
+        assert float(found[-1].sum()) == pytest.approx(2)
+        assert torch.equal(found[-1], found[0])
+    assert correction_of(2, [0, 1], correction=is_on).weights().tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("beta", [0.0, -0.1])

@@ -48,9 +48,17 @@ def test_it_answers_as_the_model_does(name, score, time, positions):
 
 
 @pytest.mark.parametrize("name", FROZEN)
-def test_it_reads_what_the_model_reads_of_communities(name):
-    apart = frozen_model(name, replace(CATALOGUE, communities=(0, 1, 0)))
-    check_answers(apart, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])
+@pytest.mark.parametrize("similarity", [False, True])
+@pytest.mark.parametrize("positions", ["start", "end", "both"])
+def test_it_reads_what_the_model_reads_of_communities(name, similarity, positions):
+    catalogue = replace(catalogue_of(7, 6, 9), communities=(0, 1, 0))
+    apart = frozen_model(name, catalogue, item_similarity=similarity, positions=positions)
+    if name == "syncrec":
+        apart.lone["1"].positions.end_at(3)
+    histories = random_histories(catalogue, [0, 1, 6, 4, 9, 30])
+    assert max(sum(7 <= item < 13 for item in history) for history in histories) > 2
+    check_answers(apart, histories, [0, 2, 1, 1, 0, 2])
+    check_answers(apart, histories, [1] * 6)
 
 
 @pytest.mark.parametrize("mixing", ["asymmetric", "no-stop-gradient", "no-separation", "own-only"])

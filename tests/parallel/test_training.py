@@ -96,7 +96,7 @@ def test_networks_of_their_own_ask_a_shared_out_table_as_often_in_every_process(
     assert_same(found[0], trained(1, sections, num_users=21)[0])
 
 
-@pytest.mark.parametrize("communities", [(0, 1, 0), (0, 1, 2)])
+@pytest.mark.parametrize("communities", [(0, 0, 1), (0, 1, 2)])
 def test_so_do_those_of_domains_that_read_themselves_alone(trained, communities):
     sections = {"model": members.RANDOM, **EVERY_PART}
     found = trained(2, sections, num_users=21, is_sharded=True, communities=communities)

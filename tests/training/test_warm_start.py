@@ -96,6 +96,26 @@ def test_every_model_can_begin_from_itself(name, tiny_dataset, tmp_path):
         assert torch.equal(tensor, new.state_dict()[key]), key
 
 
+@pytest.mark.parametrize("communities", [(0, 1, 0), (0, 0, 0)])
+def test_domains_read_each_other_as_they_did_there(place, tmp_path, monkeypatch, communities):
+    old = train(place / "old", tmp_path / "a", settings=SETTINGS, communities=communities, show_progress=False)
+    monkeypatch.setattr("syncrec.pipeline.find_communities", lambda *_: (0, 0, 1))
+    new = train(place / "new", tmp_path / "b", settings=STANDING, warm_start=old.path, show_progress=False)
+    assert new.directory.communities == communities
+    lone = old.trained.model.lone.state_dict()
+    assert bool(lone) == (communities == (0, 1, 0))
+    for key, tensor in new.trained.model.lone.state_dict().items():
+        if not key.endswith(("periods.weight", "edges", "last")):  # matched by time, or observed anew
+            torch.testing.assert_close(tensor, lone[key], msg=key)
+
+
+@pytest.mark.parametrize("communities", [(0, 1), (0, 2, 0), (1, 1, 1), (0, -1, 0)])
+def test_communities_that_are_none_of_the_dataset_are_refused(place, tmp_path, communities):
+    with pytest.raises(ConfigError, match=r"communities must be one number for each of 3 domains, from 0 on"):
+        train(place / "old", tmp_path / "a", settings=SETTINGS, communities=communities, show_progress=False)
+    assert not (tmp_path / "a").exists()
+
+
 def test_periods_are_matched_by_time():
     """Old periods begin at (-inf, 10, 20, 30), new ones at (-inf, 15, 30, 99); row 0 is that of start tokens."""
     old = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0]])

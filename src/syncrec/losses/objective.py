@@ -88,11 +88,12 @@ class JointObjective(nn.Module):
     registry says so, by what domains contribute to each other. To each the model's own losses are added.
     """
 
-    def __init__(self, config: Config, num_domains: int, next_item: NextItemLoss) -> None:
+    def __init__(self, config: Config, catalogue: Catalogue, next_item: NextItemLoss) -> None:
         super().__init__()
+        num_domains = catalogue.num_domains
         self.config = config.loss
         self.next_item = next_item
-        self.correction = TransferCorrection(num_domains, config.transfer)
+        self.correction = TransferCorrection(catalogue.is_alone, config.transfer)
         self.mutual_information = MutualInformation(num_domains, config.model.dim)
         is_weighed = find_model(config.model.name).weighs_contributions
         self.contributions = Contributions(num_domains, config.transfer) if is_weighed else None
@@ -178,4 +179,4 @@ def make_learner(
     next_item = NextItemLoss(config.loss, catalogue.offsets, sampler)
     if sharded_tables(model):
         next_item.first_item = model.item_range[0]
-    return model, JointObjective(config, catalogue.num_domains, next_item)
+    return model, JointObjective(config, catalogue, next_item)

@@ -5,6 +5,8 @@ domains of different size compare. With `transfer.gap = "validation"` phi is mea
 epoch, and is lambda itself: on training targets a view that learns by heart looks like one that is helped.
 """
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,11 +19,14 @@ class TransferCorrection(nn.Module):
     """Keeps the relative gap lambda of every domain (M9) as saved state and turns it into weights gamma (M10)."""
 
     relative_gap: Tensor
+    is_alone: Tensor
 
-    def __init__(self, num_domains: int, config: TransferConfig) -> None:
+    def __init__(self, is_alone: npt.NDArray[np.bool_], config: TransferConfig) -> None:
+        """`is_alone`: which domains read themselves alone [D]: they have no cross loss, and no share in the weights."""
         super().__init__()
         self.config = config
-        self.register_buffer("relative_gap", torch.zeros(num_domains))
+        self.register_buffer("relative_gap", torch.zeros(len(is_alone)))
+        self.register_buffer("is_alone", torch.as_tensor(is_alone), persistent=False)
 
     @torch.no_grad()
     def update(self, gap: Tensor, is_present: Tensor) -> None:
@@ -40,7 +45,12 @@ class TransferCorrection(nn.Module):
         self.relative_gap.copy_(torch.where(gap.isnan(), self.relative_gap, gap))
 
     def weights(self) -> Tensor:
-        """D gamma_d (M10), mean 1 over the domains; all 1 if the correction is off. No gradient."""
-        if not self.config.correction:
-            return torch.ones_like(self.relative_gap)
-        return len(self.relative_gap) * (self.relative_gap / self.config.temperature).softmax(0)
+        """D gamma_d (M10), mean 1 over the domains, 0 for those that read themselves alone; no gradient.
+
+        All others have 1 if the correction is off.
+        """
+        takes_part = ~self.is_alone
+        if not self.config.correction or not bool(takes_part.any()):
+            return takes_part.to(self.relative_gap.dtype)
+        gaps = (self.relative_gap / self.config.temperature).masked_fill(self.is_alone, -torch.inf)
+        return takes_part.sum() * gaps.softmax(0)

@@ -26,7 +26,7 @@ __all__ = ["SyNCRec"]
 class SyNCRec(SequentialModel):
     """K distinct experts, D + 1 distinct gates and towers, both views of every history in one pass.
 
-    What is common to no other domain cannot harm one: of a domain that reads itself alone, `lone` holds the network.
+    A domain that reads itself alone has its network in `lone`.
     """
 
     answer_names: tuple[AnswerName, ...] = ("cross", "single")
