@@ -12,7 +12,7 @@ from syncrec.checkpoint import load_module
 from syncrec.config import Config
 from syncrec.data.catalogue import Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import BatchPacker, PackedBatch, training_batches, training_users
+from syncrec.data.packing import PackedBatch, training_batches, training_users
 from syncrec.errors import DataError
 from syncrec.losses.objective import make_learner
 from syncrec.models.affinity import communities_of, domain_affinity
@@ -119,7 +119,7 @@ class _Fit:
         if earlier is not None:
             earlier.check(config.model, data)
             earlier.give_weights(self.model, data)
-        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
+        self.packer = self.model.packer()
         self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
 
     def run(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from syncrec.data.dataset import Dataset, Queries
-from syncrec.data.packing import BatchPacker, history_batch
+from syncrec.data.packing import history_batch
 from syncrec.models.scoring import encode_packed, fuse
 from syncrec.runs import TrainedModel
 
@@ -61,7 +61,7 @@ def history_vectors(
         one tensor an answer of the model and, if it has fusion weights, `fused` (M13).
     """
     model = trained.model
-    packer = BatchPacker(model.catalogue, model.config.max_length, model.views)
+    packer = model.packer()
     device = model.embedding.items.weight.device
     vectors = {str(name): torch.empty(len(histories), model.config.dim, device=device) for name in model.answer_names}
     by_length = np.argsort([len(history.items) for history in histories], kind="stable")

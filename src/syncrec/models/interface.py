@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from syncrec.config import ModelConfig
 from syncrec.data.catalogue import NUM_PERIODS, Catalogue
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import ViewName, longest_segments
+from syncrec.data.packing import BatchPacker, ViewName, longest_segments
 from syncrec.models.batch import TensorBatch, TensorView
 from syncrec.models.item_vectors import begin_from_co_occurrence
 from syncrec.nn.dropout import PooledDropout
@@ -106,6 +106,10 @@ class SequentialModel(nn.Module, ABC):
     def views(self) -> tuple[ViewName, ...]:
         """The views of a history that `_encode` reads, so that no other is packed; those of the answers if not set."""
         return self.answer_names
+
+    def packer(self) -> BatchPacker:
+        """What packs histories for it."""
+        return BatchPacker(self.catalogue, self.config.max_length, self.views)
 
     def training_questions(self, batch: TensorBatch, generator: torch.Generator) -> TensorBatch:  # noqa: ARG002
         """What is asked of a training batch: all its targets, each after the events before it.

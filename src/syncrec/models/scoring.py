@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syncrec.data.dataset import Dataset, Queries
-from syncrec.data.packing import BatchPacker, PackedBatch, query_batches
+from syncrec.data.packing import PackedBatch, query_batches
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
 
@@ -52,12 +52,11 @@ class AnswerVectors:
 
 def answer_vectors(model: SequentialModel, dataset: Dataset, queries: Queries, batch_size: int = 512) -> AnswerVectors:
     """Ask `model` every query, in batches of similar history length."""
-    packer = BatchPacker(model.catalogue, model.config.max_length, model.views)
     device = model.embedding.items.weight.device
     vectors: dict[str, Tensor] = {
         name: torch.empty(len(queries), model.config.dim, device=device) for name in model.answer_names
     }
-    for packed, numbers in query_batches(dataset, packer, queries, batch_size):
+    for packed, numbers in query_batches(dataset, model.packer(), queries, batch_size):
         places = torch.as_tensor(numbers, device=device)
         for name, encoded in encode_packed(model, packed).items():
             vectors[name][places] = encoded

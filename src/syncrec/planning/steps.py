@@ -9,7 +9,7 @@ import torch
 
 from syncrec.config import Config
 from syncrec.data.catalogue import Catalogue
-from syncrec.data.packing import BatchPacker, PackedBatch
+from syncrec.data.packing import PackedBatch
 from syncrec.losses.objective import make_learner
 from syncrec.models.batch import TensorBatch
 from syncrec.rng import derive_seed
@@ -67,7 +67,7 @@ class TrainingStep:
             model, objective = make_learner(config, catalogue, item_counts)
         self.model, self.objective = model.to(device).train(), objective.to(device).train()
         self.optimizer = make_optimizer([self.model, self.objective], config.training)
-        self.packer = BatchPacker(catalogue, config.model.max_length, self.model.views)
+        self.packer = self.model.packer()
 
     def run(self, packed: PackedBatch) -> None:
         """Forward, backward, clipping and update."""

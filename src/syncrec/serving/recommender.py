@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import BatchPacker, history_batch
+from syncrec.data.packing import history_batch
 from syncrec.errors import ConfigError
 from syncrec.models.interface import HistoryEncoder
 from syncrec.models.scoring import all_item_vectors, encode_packed, fuse
@@ -59,7 +59,7 @@ class Recommender:
         self._encoder = encoder
         self._model = trained.model
         self._weights = np.asarray(trained.fusion_weights or [0.0] * dataset.num_domains, dtype=np.float32)
-        self._packer = BatchPacker(trained.model.catalogue, trained.model.config.max_length, trained.model.views)
+        self._packer = trained.model.packer()
         self.items = all_item_vectors(trained.model)
 
     def for_history(
