@@ -6,7 +6,7 @@
 
 prints, for each model of the plan, NDCG@10 of the fused answer (or the only one) on the log without and with noise,
 and the paired difference over all seeds with its 95 % interval, and the correction weight of the noise domain in the
-first and in the last epoch.
+first and in the last epoch, where it has one: a domain that reads itself alone has none.
 """
 
 import argparse
@@ -73,7 +73,9 @@ def weights(experiment: Path, model: str, noisy: str, noise: str) -> Iterator[st
     """The noise domain's weight (M10) in the first and the last epoch of each run."""
     for seed, run in runs_of(experiment, noisy, model).items():
         records = [record["weight"][noise] for record in read_log(run / "log.jsonl") if record.get("weight")]
-        if records:
+        if not any(records):
+            yield f"{model} {seed}: {noise} has no weight"
+        else:
             yield f"{model} {seed}: weight of {noise} {records[0]:.2f} at first, {records[-1]:.2f} at last"
 
 

@@ -153,7 +153,9 @@ class LossConfig(Section):
 class TransferConfig(Section):
     """Loss correction by the negative transfer gap, LC-NTG (M8)-(M10); of `cgrec` by contributions of domains."""
 
-    correction: bool = Field(True, description="weigh the cross losses of the domains (M10); off: weight 1 each")
+    correction: bool = Field(
+        True, description="weigh the cross losses of the domains that read others (M10); off: weight 1 each"
+    )
     alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9), or of contributions")
     beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9); contributions alike")
     temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10), or negative transfer")

@@ -245,8 +245,8 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         settings: overrides like `training.epochs=20`.
         resume: continue from the last checkpoint in `out`, with the settings it was begun with.
         warm_start: an earlier run to take the weights of; items are matched by domain and id, new ones begin fresh.
-        communities: which domains read each other, as in `Catalogue`; by default as in the run that is gone on with or
-            begun from, else what training events show (`model.reads`).
+        communities: which domains read each other, as in `Catalogue`; by default what training events show
+            (`model.reads`). A run that is gone on with or begun from has its own, and no others are taken.
         track: `tensorboard`, `mlflow`, beside the log that is always written.
         show_progress: a bar if stderr is a terminal; `"lines"`: elsewhere a line an epoch; False: nothing.
 
@@ -260,9 +260,11 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         wanted, begun = together(lambda: _wanted(data, out, model, config, settings, warm_start, resume=resume))
         for kind in track:
             check_tracker(kind)
-        earlier = _earlier_run(warm_start, begun)
-        read_together = _communities(data, wanted, begun, earlier, communities)
-        session = TrainingSession(data, wanted if begun is None else begun.config, out, earlier, read_together)
+        earlier, config = _earlier_run(warm_start, begun), wanted if begun is None else begun.config
+        if earlier is not None:
+            earlier.check(config.model, data)
+        read_together = _communities(data, config, begun, earlier, communities)
+        session = TrainingSession(data, config, out, earlier, read_together)
         directory = begun or together(lambda: _created(out, wanted, data, earlier, read_together))
         together(lambda: held.enter_context(exclusive(out)) if group.is_main else None)
         if session.run(track, show_progress=show_progress):
@@ -302,19 +304,28 @@ def _communities(
     """Which domains read each other; their networks are built after it, so what goes on has to keep it.
 
     Raises:
-        ConfigError: `wanted` is no number for each domain.
+        ConfigError: `wanted` is no number for each domain, or not what goes on has.
     """
+    kept, path = None, None
     if begun is not None:
-        return begun.communities
-    if earlier is not None:
-        return earlier.trained.model.catalogue.communities
+        kept, path = begun.communities, begun.path
+    elif earlier is not None:
+        kept, path = earlier.trained.model.catalogue.communities, earlier.path
+    if kept is not None:
+        if wanted is not None and tuple(wanted) != kept:
+            raise ConfigError(
+                f"{path}: its domains read each other by communities {kept}, and not by {tuple(wanted)}; "
+                "choose another directory, or train from the start"
+            )
+        return kept
     if wanted is None:
         return find_communities(data, config)
     if len(wanted) not in (0, data.num_domains) or set(wanted) != set(range(len(set(wanted)))):
         raise ConfigError(
-            f"communities must be one number for each of {data.num_domains} domains, from 0 on; got {wanted}"
+            f"communities must be one number for each of {data.num_domains} domains, 0, 1, ... without gaps; "
+            f"got {tuple(wanted)}"
         )
-    return wanted
+    return tuple(int(number) for number in wanted)
 
 
 def _created(

@@ -66,3 +66,17 @@ def test_nothing_that_a_lone_domain_learns_depends_on_the_gaps_of_others():
         assert torch.equal(network, found[0][1])
         assert not torch.allclose(others, found[0][2])
     assert found[0][0].any()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_lone_domain_is_trained_by_its_single_loss_whatever_that_of_others_weighs(weight):
+    apart = replace(CATALOGUE, communities=(0, 1, 0))
+    _, batch = training_batch(apart, random_histories(apart, [7, 6, 5, 7]), 6)
+    model, objective = small_model(apart), objective_for(small_config(loss={"single_weight": weight}), apart)
+    report = objective(model, batch, torch.Generator().manual_seed(0))
+    report.total.backward()
+    single, cross = (report.domain_losses[name] for name in ("single", "cross"))
+    expected = (report.weights * cross)[[0, 2]].sum() + weight * single[[0, 2]].sum() + single[1]
+    information = objective.config.mutual_information_weight * report.mutual_information
+    torch.testing.assert_close(report.total.detach(), (expected + information).detach())
+    assert any(parameter.grad.any() for parameter in model.lone["1"].parameters())

@@ -1,5 +1,7 @@
 """A run that begins from another one: what is copied, what is matched, what is fresh."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,11 @@ def test_domains_read_each_other_as_they_did_there(place, tmp_path, monkeypatch,
     monkeypatch.setattr("syncrec.pipeline.find_communities", lambda *_: (0, 0, 1))
     new = train(place / "new", tmp_path / "b", settings=STANDING, warm_start=old.path, show_progress=False)
     assert new.directory.communities == communities
+    other = (0, 0, 1)
+    for options in ({"out": tmp_path / "c", "warm_start": old.path}, {"out": old.path, "resume": True}):
+        with pytest.raises(ConfigError, match=re.escape(f"{old.path}: its domains read each other by communities")):
+            train(place / "new" if "warm_start" in options else place / "old", communities=other, **options)
+    assert not (tmp_path / "c").exists()
     lone = old.trained.model.lone.state_dict()
     assert bool(lone) == (communities == (0, 1, 0))
     for key, tensor in new.trained.model.lone.state_dict().items():
@@ -111,9 +118,21 @@ def test_domains_read_each_other_as_they_did_there(place, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("communities", [(0, 1), (0, 2, 0), (1, 1, 1), (0, -1, 0)])
 def test_communities_that_are_none_of_the_dataset_are_refused(place, tmp_path, communities):
-    with pytest.raises(ConfigError, match=r"communities must be one number for each of 3 domains, from 0 on"):
+    with pytest.raises(
+        ConfigError, match=r"communities must be one number for each of 3 domains, 0, 1, \.\.\. without gaps"
+    ):
         train(place / "old", tmp_path / "a", settings=SETTINGS, communities=communities, show_progress=False)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_log_with_one_more_domain_is_refused(place, tmp_path):
+    log = (place / "old.csv").read_text() + "".join(f"new,z{i},zoo,{90_000 + i}\n" for i in range(6))
+    (tmp_path / "more.csv").write_text(log)
+    prepare(tmp_path / "more.csv", out=tmp_path / "more")
+    old = train(place / "old", tmp_path / "run", settings=SETTINGS, communities=(0, 1, 0), show_progress=False)
+    with pytest.raises(CheckpointError, match="they must be the same"):
+        train(tmp_path / "more", tmp_path / "new", warm_start=old.path, show_progress=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_periods_are_matched_by_time():

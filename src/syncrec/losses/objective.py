@@ -84,6 +84,7 @@ class _Anchors:
 class JointObjective(nn.Module):
     """L = D sum_d gamma_d mean l_t + a sum_d mean l^d_t + b L_SC-MIM (M10)-(M12).
 
+    A domain that reads itself alone has its single loss alone, with weight 1.
     A model with one answer gets the plain mean loss of that answer, summed over domains; weighed, if its entry in the
     registry says so, by what domains contribute to each other. To each the model's own losses are added.
     """
@@ -119,7 +120,7 @@ class JointObjective(nn.Module):
             if self.training and self.correction.config.gap == "training":
                 self.correction.update(gap, counts > 0)
             weights = self.correction.weights()
-            total = (weights * share["cross"]).sum() + self.config.single_weight * share["single"].sum()
+            total = (weights * share["cross"]).sum() + (self._single_weights() * share["single"]).sum()
             if singles is not None:
                 cross = encoded["cross"][anchors.chosen]
                 information = self.mutual_information(cross, singles, anchors.counts[1])
@@ -133,6 +134,11 @@ class JointObjective(nn.Module):
             total = total + self.config.auxiliary_weight * loss
         sums = PendingSum(torch.stack([total, information, *own_losses.values()]))
         return LossReport(total, means, counts, gap, weights, sums, tuple(own_losses))
+
+    def _single_weights(self) -> Tensor:
+        """a of (M12) for each domain; 1 where a domain reads itself alone and has no other loss [D]."""
+        is_alone = self.correction.is_alone
+        return torch.where(is_alone, 1.0, self.config.single_weight)
 
     def _anchors(self, model: SequentialModel, batch: TensorBatch, generator: torch.Generator) -> _Anchors:
         """Who stands for each user and domain in `batch`; nobody where there is no mutual information."""

@@ -23,7 +23,7 @@ def community_line(groups: Sequence[Sequence[str]]) -> str:
     if len(groups) == 1:
         return "every domain reads the events of all domains"
     shown = [" + ".join(names) if len(names) > 1 else f"{names[0]} alone" for names in groups]
-    return f"read each other, since training events show no other relation: {'; '.join(shown)}"
+    return f"domains that read each other: {'; '.join(shown)}"
 
 
 def evaluation_tables(result: EvaluationResult, floor: EvaluationResult | None = None) -> Iterator[Table]:

@@ -58,10 +58,17 @@ def _training_figures(epochs: Sequence[Mapping[str, Any]], domains: Sequence[str
     for name in answers:
         yield figure(f"Training loss of the {name} answer, nats", [record["loss"][name] for record in epochs])
     if len(answers) > 1:
-        gaps = [record["transfer_gap"] for record in epochs]
+        gaps, weights = ([record[key] for record in epochs] for key in ("transfer_gap", "weight"))
+        alone = [domain for domain in domains if not any(of_epoch.get(domain) for of_epoch in [*gaps, *weights])]
+        gaps, weights = ([_without(of_epoch, alone) for of_epoch in values] for values in (gaps, weights))
         yield figure("Transfer gap: single minus cross loss, nats", gaps, zero=True)
-        yield figure("Correction weight of the cross loss", [record["weight"] for record in epochs])
+        yield figure("Correction weight of the cross loss", weights)
     yield from _validation_figures(epochs, domains)
+
+
+def _without(values: Mapping[str, float], domains: Sequence[str]) -> dict[str, float]:
+    """The others' values: a domain that reads itself alone has no cross loss, so its gap and weight are 0."""
+    return {domain: value for domain, value in values.items() if domain not in domains}
 
 
 def _validation_figures(epochs: Sequence[Mapping[str, Any]], domains: Sequence[str]) -> Iterator[tuple[str, str]]:
