@@ -1,6 +1,7 @@
 import re
 from xml.etree import ElementTree
 
+from syncrec.reports.html.charts import _training_figures
 from syncrec.reports.html.figures import Mark, forest, lines, shortened
 
 HOSTILE = '<script>"&$x^$\x07'
@@ -37,3 +38,18 @@ def test_a_gap_in_a_line_is_left_open():
 
 def test_long_names_are_cut():
     assert shortened("x" * 30) == "x" * 21 + "…"
+
+
+def test_a_domain_that_reads_itself_alone_has_no_line_of_gaps_and_weights():
+    epochs = [
+        {
+            "epoch": epoch,
+            "loss": {"cross": {"A": 2.0, "B": 1.0}, "single": {"A": 2.5, "B": 1.0}},
+            "transfer_gap": {"A": 0.5 + epoch, "B": 0.0},
+            "weight": {"A": 1.0 + epoch, "B": 0.0},
+        }
+        for epoch in range(3)
+    ]
+    figures = _training_figures(epochs, ["A", "B"])
+    drawn = [len(re.findall(r'd="M [^"]+"[^>]*fill: none; stroke: var\(--s1\)', s)) for _, s in figures]
+    assert drawn == [1, 1, 0, 0]
