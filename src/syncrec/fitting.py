@@ -41,6 +41,8 @@ class TrainingSession:
         earlier: EarlierRun | None = None,
         communities: Sequence[int] = (),
     ) -> None:
+        if earlier is not None:
+            earlier.check(config.model, data)
         self.data, self.config, self.path, self.earlier = data, config, path, earlier
         self.catalogue = Catalogue.of(data, communities)
         self.device = choose_device(config.training.device)
@@ -117,7 +119,6 @@ class _Fit:
             self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
         self.model.observe(data, ends)
         if earlier is not None:
-            earlier.check(config.model, data)
             earlier.give_weights(self.model, data)
         self.packer = self.model.packer()
         self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)

@@ -261,8 +261,6 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         for kind in track:
             check_tracker(kind)
         earlier, config = _earlier_run(warm_start, begun), wanted if begun is None else begun.config
-        if earlier is not None:
-            earlier.check(config.model, data)
         read_together = _communities(data, config, begun, earlier, communities)
         session = TrainingSession(data, config, out, earlier, read_together)
         directory = begun or together(lambda: _created(out, wanted, data, earlier, read_together))

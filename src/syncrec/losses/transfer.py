@@ -27,6 +27,7 @@ class TransferCorrection(nn.Module):
         self.config = config
         self.register_buffer("relative_gap", torch.zeros(len(is_alone)))
         self.register_buffer("is_alone", torch.as_tensor(is_alone), persistent=False)
+        self._num_weighed = int(np.count_nonzero(~is_alone))
 
     @torch.no_grad()
     def update(self, gap: Tensor, is_present: Tensor) -> None:
@@ -49,8 +50,7 @@ class TransferCorrection(nn.Module):
 
         All others have 1 if the correction is off.
         """
-        takes_part = ~self.is_alone
-        if not self.config.correction or not bool(takes_part.any()):
-            return takes_part.to(self.relative_gap.dtype)
+        if not self.config.correction or not self._num_weighed:
+            return (~self.is_alone).to(self.relative_gap.dtype)
         gaps = (self.relative_gap / self.config.temperature).masked_fill(self.is_alone, -torch.inf)
-        return takes_part.sum() * gaps.softmax(0)
+        return self._num_weighed * gaps.softmax(0)

@@ -4,8 +4,6 @@ Source: model.md (M1)-(M7); Park et al. 2024 (arXiv 2407.11245), Fig. 2. Beyond 
 by itself has a network of its own and shares no weight with any other (model.md, communities).
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -79,28 +77,18 @@ class SyNCRec(SequentialModel):
             return self._mix(view, slots, batch.only_asked, is_cross=is_cross)
         items = self.embedding.items(view.tokens)  # at once: processes that share the table out ask together
         hidden = torch.zeros(len(batch), self.config.dim, device=items.device)
-        for domain, numbers in self._parts(batch):
-            asked = slots[numbers]
-            if domain is None:
-                layout = view.laid_out_for(asked)
-                own, places = view.in_layout(layout), layout.places[asked]
-                found = self._mix(own, places, batch.only_asked, is_cross=is_cross, items=layout.gather(items))
-            elif is_cross:
-                continue
-            else:
-                found = self.lone[domain](items, view, asked, only_asked=batch.only_asked)
-            hidden = hidden.index_copy(0, numbers, found)
-        return hidden + 0 * items.sum() if self.config.sharded_items else hidden  # and go back together
-
-    def _parts(self, batch: TensorBatch) -> Iterator[tuple[str | None, Tensor]]:
-        """Targets of the shared network (None), and of each domain that has its own; none that is empty."""
-        is_alone = self.is_alone[batch.domains]
-        names: list[str | None] = [None, *self.lone]
-        masks = [~is_alone, *(batch.domains == int(domain) for domain in self.lone)]
-        for name, mask in zip(names, masks, strict=True):
-            numbers = mask.nonzero().squeeze(1)
+        shared = (~self.is_alone[batch.domains]).nonzero().squeeze(1)
+        if len(shared):
+            layout = view.laid_out_for(slots[shared])
+            own, places = view.in_layout(layout), layout.places[slots[shared]]
+            found = self._mix(own, places, batch.only_asked, is_cross=is_cross, items=layout.gather(items))
+            hidden = hidden.index_copy(0, shared, found)
+        for domain, network in () if is_cross else self.lone.items():
+            numbers = (batch.domains == int(domain)).nonzero().squeeze(1)
             if len(numbers):
-                yield name, numbers
+                found = network(items, view, slots[numbers], only_asked=batch.only_asked)
+                hidden = hidden.index_copy(0, numbers, found)
+        return hidden + 0 * items.sum() if self.config.sharded_items else hidden  # and go back together
 
     def _mix(
         self, view: TensorView, slots: Tensor, only_asked: bool, *, is_cross: bool, items: Tensor | None = None
