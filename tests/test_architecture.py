@@ -25,6 +25,7 @@ RANKS = [
         "pipeline",
         "batch_scoring",
         "fitting",
+        "memory_models",
         "demo",
         "doctor",
         "retraining",

@@ -17,7 +17,7 @@ from syncrec.data.dataset import write_dataset
 from syncrec.data.simulation import simulate_log
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import all_metrics, load_result, summarise
-from syncrec.pipeline import evaluate_popularity
+from syncrec.memory_models import fit_popularity
 from syncrec.runs import BEST_NAME
 from syncrec.training.loop import Trainer
 
@@ -120,7 +120,7 @@ class TestEvaluate:
         assert evaluated == pytest.approx({domain: logged[domain]["mrr"] for domain in DOMAINS}, abs=1e-9)
 
     def test_popularity_ranks_by_training_events(self, dataset):
-        result = evaluate_popularity(dataset, "validation")
+        result = fit_popularity(dataset).evaluate("validation")
         queries = dataset.queries("validation")
         counts = np.asarray(dataset.item_counts)
         start, stop = dataset.item_range(queries.domains[0])

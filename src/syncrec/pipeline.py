@@ -5,7 +5,6 @@ The functions are the Python API; the command line calls them and adds nothing.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,42 +15,32 @@ from syncrec.cards import refresh_card, write_fresh_card
 from syncrec.cluster.engine import Engine
 from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
-from syncrec.data.packing import ViewName
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import (
     EvaluationResult,
     NegativeDraw,
     Provenance,
     Ranks,
-    Scorer,
-    evaluate,
     evaluate_ranks,
     result_path,
     save_result,
     versions,
 )
-from syncrec.fitting import TrainingSession, check_trainable, find_communities
-from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer
-from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
-from syncrec.models.scoring import PopularityScorer
+from syncrec.fitting import TrainingSession, find_communities
 from syncrec.parallel import Processes, process_group, processes, together
-from syncrec.ranker import make_ranker, shared_ranks_of
+from syncrec.ranker import make_ranker
 from syncrec.runs import RunDirectory, TrainedModel
 from syncrec.serving.recommender import Answer, Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import check_tracker
 from syncrec.training.warm_start import EarlierRun
-from syncrec.validation import best_factors
 
 if TYPE_CHECKING:
     from syncrec.data.prepare import Source
 
 __all__ = [
     "Run",
-    "evaluate_matrix_factorisation",
-    "evaluate_neighbours",
-    "evaluate_popularity",
     "open_run",
     "prepare",
     "train",
@@ -127,59 +116,6 @@ class Run:
             versions=versions(torch=torch.__version__),
             fusion_weights=fusion,
         )
-
-
-def evaluate_popularity(
-    dataset: Dataset, split: Split = "test", protocol: str = "full", seed: int = 0
-) -> EvaluationResult:
-    """The floor: items ranked by their number of training events; processes share the work."""
-    queries, provenance = dataset.queries(split), Provenance(model="popularity", versions=versions())
-
-    def rank(draw: NegativeDraw | None) -> Ranks:
-        return shared_ranks_of(lambda _: {"popularity": PopularityScorer(dataset)}, dataset, queries, draw)
-
-    return evaluate_ranks(queries, dataset, rank, provenance, protocol=protocol, split=split, seed=seed)
-
-
-def evaluate_neighbours(
-    dataset: Dataset, split: Split = "test", protocol: str = "full", seed: int = 0
-) -> EvaluationResult:
-    """Item-kNN: `cross` after the whole history, `single` after the history in the target's domain."""
-    queries, neighbours = dataset.queries(split), ItemNeighbours(dataset)
-    views: tuple[ViewName, ...] = ("cross", "single")
-    scorers: dict[str, Scorer] = {view: NeighbourScorer(dataset, queries, neighbours, view) for view in views}
-    config = {"num_neighbours": NUM_NEIGHBOURS, "decay": DECAY}
-    provenance = Provenance(model="item-knn", config=config, versions=versions())
-    return evaluate(queries, dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
-
-
-def evaluate_matrix_factorisation(
-    dataset: Dataset,
-    split: Split = "test",
-    protocol: str = "full",
-    seed: int = 0,
-    *,
-    training_seed: int = 0,
-    settings: FactorSettings | None = None,
-) -> EvaluationResult:
-    """BPR-MF, trained here on the training events; the validation split chooses the epoch (full MRR, mean of domains).
-
-    `seed` is that of the draw of negatives of sampled protocols. A user without training events gets item biases.
-
-    Raises:
-        DataError: there is nothing to train on, or no validation target.
-    """
-    check_trainable(dataset)
-    settings, queries = settings or FactorSettings(), dataset.queries(split)
-    factors, _ = best_factors(dataset, training_seed, settings)
-    provenance = Provenance(
-        model="bpr-mf",
-        seed=training_seed,
-        config=asdict(settings),
-        versions=versions(torch=torch.__version__),
-    )
-    scorers = {"cross": factor_scorer(factors, queries)}
-    return evaluate(queries, dataset, scorers, provenance, protocol=protocol, split=split, seed=seed)
 
 
 def open_run(path: str | Path, dataset: str | Path | None = None, device: str = "auto") -> Run:

@@ -18,6 +18,7 @@ OPTIONS = {
     "inspect": "--json",
     "train": "--out --model --config --set --resume --warm-start --track --processes",
     "evaluate": "--split --protocol --seed --dataset --json --processes",
+    "baseline": "--split --protocol --seed --refit --out",
     "compare": "--metric --baseline --answer --json",
     "recommend": """--domain --user --history --all -k --top --answer --exclude-seen --dataset --out --json
         --engine --workers --address""",

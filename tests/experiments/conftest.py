@@ -55,3 +55,10 @@ def experiment(plan_path, tmp_path_factory):
     assert found.run() == []
     found.lines = lines
     return found
+
+
+def pytest_collection_modifyitems(items):
+    """Whoever comes first waits for the experiment: some twenty processes, one after another on a busy machine."""
+    for item in items:
+        if "experiment" in item.fixturenames and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(400))

@@ -17,9 +17,10 @@ from syncrec.config import PrepareConfig, load_config
 from syncrec.errors import ArtifactError, ConfigError
 from syncrec.evaluation import load_result
 from syncrec.experiments.jobs import Job, Outcome, run_jobs, run_queue
-from syncrec.experiments.plan import MEMORY_MODELS, DatasetEntry, load_plan
+from syncrec.experiments.plan import DatasetEntry, load_plan
 from syncrec.experiments.runner import Experiment
 from syncrec.experiments.summary import write_summary
+from syncrec.memory_models import MEMORY_MODELS
 from syncrec.pipeline import prepare
 from syncrec.runs import RunDirectory
 
@@ -57,7 +58,7 @@ def test_tuning_spends_its_budget_and_an_ablation_takes_what_was_chosen(experime
 
 def test_progress_says_how_far_it_is_and_how_long_the_rest_takes(experiment):
     lines = [line for line in experiment.lines if line.startswith("train [")]
-    assert [line.split("]")[0] for line in lines] == [f"train [{n}/6" for n in range(1, 7)]
+    assert [line.split("]")[0] for line in lines] == [f"train [{n}/9" for n in range(1, 10)]
     assert all("about" in line for line in lines[:-1])
     assert "left" not in lines[-1]
 
@@ -74,6 +75,22 @@ def test_other_settings_in_the_same_directory_are_refused(experiment):
     changed = experiment.plan.model_copy(update={"settings": {**experiment.plan.settings, "model.dim": 32}})
     with pytest.raises(ConfigError, match="was made with other settings than the plan has now; choose another --out"):
         replace(experiment, plan=changed).run()
+
+
+def test_models_without_a_run_are_made_anew_for_a_second_fit_or_refused(experiment, tmp_path):
+    """They know validation events where the others do."""
+    again = {**experiment.plan.settings, "training.refit": "validation"}
+    memory = {label: entry for label, entry in experiment.plan.models.items() if label in MEMORY_MODELS}
+    changed = changed_plan(experiment, settings=again, models=memory, twin=None)
+    with pytest.raises(ConfigError, match="was made with other settings than the plan has now; choose another --out"):
+        changed.run()
+    changed = replace(changed, out=tmp_path / "out")
+    assert changed.run() == []
+    for label in MEMORY_MODELS:
+        before, after = (e.results("small", "full")[label][0] for e in (experiment, changed))
+        assert (before.provenance.config["refit"], after.provenance.config["refit"]) == ("none", "validation")
+        name = next(iter(after.answers))
+        assert not np.array_equal(before.answers[name].ranks, after.answers[name].ranks)
 
 
 def changed_plan(experiment, **sections):

@@ -12,14 +12,15 @@ from builders import tiny_arrays
 from syncrec import artifacts
 from syncrec.data.dataset import Dataset, write_dataset
 from syncrec.errors import DataError
+from syncrec.memory_models import fit_matrix_factorisation, fit_popularity
 from syncrec.models.matrix_factorisation import (
     FactorSettings,
     TrainingTriples,
     factor_scorer,
     fit_factors,
     pairwise_cost,
+    refit_factors,
 )
-from syncrec.pipeline import evaluate_matrix_factorisation, evaluate_popularity
 
 QUICK = FactorSettings(dim=4, batch_size=16, epochs=3, validate_every=1)
 
@@ -177,24 +178,42 @@ def test_a_user_without_training_events_gets_the_biases(tmp_path):
 def test_it_beats_popularity_where_tastes_differ(tmp_path, protocol):
     dataset = written(tmp_path / "data", *tastes())
     settings = dataclasses.replace(QUICK, dim=8, batch_size=128, epochs=20, validate_every=4)
-    found = evaluate_matrix_factorisation(dataset, "test", protocol, settings=settings)
-    floor = evaluate_popularity(dataset, "test", protocol)
+    found = fit_matrix_factorisation(dataset, settings=settings).evaluate("test", protocol)
+    floor = fit_popularity(dataset).evaluate("test", protocol)
     ours, theirs = found.summary("cross").macro["mrr"], floor.summary("popularity").macro["mrr"]
     assert ours > 2 * theirs
 
 
 def test_the_result_says_what_was_trained(tiny_dataset):
-    result = evaluate_matrix_factorisation(tiny_dataset, "validation", training_seed=3, settings=QUICK)
+    result = fit_matrix_factorisation(tiny_dataset, seed=3, settings=QUICK).evaluate("validation")
     assert (result.provenance.model, result.provenance.seed, set(result.answers)) == ("bpr-mf", 3, {"cross"})
-    assert result.provenance.config["dim"] == 4
-    other = evaluate_matrix_factorisation(tiny_dataset, "validation", training_seed=4, settings=QUICK)
+    assert (result.provenance.config["dim"], result.provenance.config["refit"]) == (4, "none")
+    other = fit_matrix_factorisation(tiny_dataset, seed=4, settings=QUICK).evaluate("validation")
     assert other.provenance.config == result.provenance.config, "seeds of one model are one group"
     assert "torch" in result.provenance.versions
 
 
-def test_the_seed_of_negatives_does_not_train_anew(tiny_dataset):
-    first, second = (evaluate_matrix_factorisation(tiny_dataset, "test", seed=s, settings=QUICK) for s in (0, 1))
-    assert np.array_equal(first.answers["cross"].ranks, second.answers["cross"].ranks)
+def test_a_second_fit_is_a_training_on_validation_events_too_for_as_many_epochs(tiny_dataset):
+    arrays = tiny_arrays()
+    later = dataclasses.replace(arrays, train_end=arrays.validation_end)
+    for num_epochs in (1, 3):
+        found = refit_factors(tiny_dataset, num_epochs, 2, QUICK)
+        settings = dataclasses.replace(QUICK, epochs=num_epochs, validate_every=num_epochs)
+        expected, epoch = fit_factors(_WithEnds(tiny_dataset, later.train_end), lambda _: 0.0, 2, settings)
+        assert epoch == num_epochs
+        assert torch.equal(found.items, expected.items)
+        assert torch.equal(found.users, expected.users)
+    assert not torch.equal(found.items, fit_factors(tiny_dataset, lambda _: 0.0, 2, QUICK)[0].items)
+
+
+class _WithEnds:
+    """A dataset whose training events end elsewhere."""
+
+    def __init__(self, dataset, train_end):
+        self._dataset, self.train_end = dataset, train_end
+
+    def __getattr__(self, name):
+        return getattr(self._dataset, name)
 
 
 @pytest.mark.parametrize("histories", [[[0, 1], [1, 2]], [[0, 1, 2]]], ids=["no training", "no validation"])
@@ -202,4 +221,4 @@ def test_a_dataset_that_cannot_be_trained_on_is_refused(tmp_path, histories):
     num_held_out = 2 if len(histories) == 2 else 0
     dataset = written(tmp_path / "data", histories, (4,), num_held_out)
     with pytest.raises(DataError, match="both must be at least 1"):
-        evaluate_matrix_factorisation(dataset)
+        fit_matrix_factorisation(dataset)

@@ -6,9 +6,9 @@ import pytest
 from builders import tiny_arrays
 from syncrec import artifacts
 from syncrec.data.dataset import Dataset, write_dataset
+from syncrec.memory_models import fit_neighbours
 from syncrec.models import neighbours as neighbours_module
 from syncrec.models.neighbours import DECAY, ItemNeighbours, NeighbourScorer
-from syncrec.pipeline import evaluate_neighbours
 
 
 def written(path, arrays):
@@ -126,7 +126,7 @@ def test_the_target_never_changes_its_own_score(tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize("protocol", ["full", "sampled-999", "sampled-100"])
 def test_every_protocol_ranks_both_answers(tiny_dataset, protocol):
-    result = evaluate_neighbours(tiny_dataset, "test", protocol, seed=2)
+    result = fit_neighbours(tiny_dataset).evaluate("test", protocol, seed=2)
     assert (result.provenance.model, set(result.answers)) == ("item-knn", {"cross", "single"})
     queries = tiny_dataset.queries("test")
     scorer = NeighbourScorer(tiny_dataset, queries, ItemNeighbours(tiny_dataset), "single")
@@ -143,6 +143,6 @@ def test_every_protocol_ranks_both_answers(tiny_dataset, protocol):
 
 def test_neighbours_find_what_a_domain_repeats(tiny_dataset):
     """The tiny log mostly walks through a domain item by item, so co-occurrence beats chance."""
-    result = evaluate_neighbours(tiny_dataset, "test")
+    result = fit_neighbours(tiny_dataset).evaluate("test")
     books = result.query_domains == 0
     assert result.answers["single"].ranks[books].mean() < (1 + 9) / 2

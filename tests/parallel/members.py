@@ -14,6 +14,7 @@ from syncrec.checkpoint import load_checkpoint
 from syncrec.data.dataset import Dataset
 from syncrec.evaluation import PROTOCOLS, load_result, result_path
 from syncrec.fitting import TrainingSession
+from syncrec.memory_models import fit_popularity
 from syncrec.parallel import (
     gather_rows,
     gather_strided,
@@ -154,7 +155,7 @@ def ranks(run_path, draw):
     return {
         "eligible": num_eligible.tolist(),
         "drawn": values_of(drawn),
-        "popularity": values_of(pipeline.evaluate_popularity(run.dataset, "test", "sampled-100").answers),
+        "popularity": values_of(fit_popularity(run.dataset).evaluate("test", "sampled-100").answers),
         "two queries": values_of(few.ranks(run.trained.fusion_weights)[0]),
         **{protocol: values_of(result.answers) for protocol, result in found.items()},
     }

@@ -28,15 +28,16 @@ def evaluate(
     """
     group = in_processes(processes)
     from syncrec.evaluation import save_result
+    from syncrec.memory_models import fit_popularity
     from syncrec.parallel import process_group, together
-    from syncrec.pipeline import evaluate_popularity, open_run
+    from syncrec.pipeline import open_run
     from syncrec.reports.summary import evaluation_tables
     from syncrec.reports.verdict import verdict_lines
 
     with told_once(group), process_group():
         opened = together(lambda: open_run(run, dataset))
         result = opened.evaluate(split, protocol, seed)
-        floor = evaluate_popularity(opened.dataset, split, protocol, seed)
+        floor = fit_popularity(opened.dataset).evaluate(split, protocol, seed)
     if not group.is_main:
         return
     for table in evaluation_tables(result, floor):

@@ -1,7 +1,8 @@
 """Runs of the grid as processes of their own: the same commands a person would type.
 
-A run is `syncrec train ... --resume` and then one `syncrec evaluate` for each protocol. So every number has its
-command, memory goes back to the system after each run, and a run that was killed continues where it stopped.
+A run is `syncrec train ... --resume` and then one `syncrec evaluate` for each protocol; a model that is no run is one
+`syncrec baseline`. So every number has its command, memory goes back to the system after each run, and a run that was
+killed continues where it stopped.
 """
 
 import os
@@ -18,7 +19,7 @@ from typing import IO
 
 from syncrec.errors import SyncrecError
 
-__all__ = ["Job", "Outcome", "evaluate_command", "run_jobs", "run_queue", "train_command"]
+__all__ = ["Job", "Outcome", "baseline_command", "evaluate_command", "run_jobs", "run_queue", "train_command"]
 
 _POLL_S = 0.5
 
@@ -50,6 +51,12 @@ def train_command(dataset: Path, run: Path, config: Path) -> list[str]:
 def evaluate_command(run: Path, dataset: Path, protocol: str) -> list[str]:
     """Evaluate it on the test split, into its `results` folder."""
     return ["evaluate", str(run), "--dataset", str(dataset), "--protocol", protocol]
+
+
+def baseline_command(model: str, dataset: Path, protocols: Sequence[str], refit: str, out: Path) -> list[str]:
+    """Make a model that is no run and evaluate it on the test split, into the `results` folder of `out`."""
+    asked = [word for protocol in protocols for word in ("--protocol", protocol)]
+    return ["baseline", model, str(dataset), *asked, "--refit", refit, "--out", str(out)]
 
 
 def run_jobs(jobs: Sequence[Job], num_workers: int, finished: Callable[[Outcome], None]) -> None:

@@ -20,12 +20,10 @@ from syncrec.config import (
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.evaluation.metrics import check_metric
 from syncrec.evaluation.protocols import find_protocol
+from syncrec.memory_models import MEMORY_MODELS
 from syncrec.models.registry import find_model
 
-__all__ = ["MEMORY_MODELS", "Cell", "ModelEntry", "Plan", "Range", "load_plan"]
-
-MEMORY_MODELS = ("popularity", "item-knn", "bpr-mf")
-"""Models that are no run: evaluated once for each dataset. `bpr-mf` is trained for it, with settings of its own."""
+__all__ = ["Cell", "ModelEntry", "Plan", "Range", "load_plan"]
 
 Value = bool | int | float | str
 
@@ -121,6 +119,18 @@ class Plan(Section):
                 for label in self.models:
                     if self.model_name(label) not in MEMORY_MODELS:
                         yield Cell(dataset, label, seed)
+
+    def memory_rows(self) -> Iterator[tuple[str, str]]:
+        """Dataset and label of every model without a run."""
+        for dataset in self.datasets:
+            for label in self.models:
+                if self.model_name(label) in MEMORY_MODELS:
+                    yield dataset, label
+
+    @property
+    def refit(self) -> str:
+        """Whether models without a run know validation events: what the common settings say of the others."""
+        return str(self.settings.get("training.refit", "none"))
 
     def model_name(self, label: str) -> str:
         """The registered model of a row."""

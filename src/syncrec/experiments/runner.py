@@ -12,13 +12,21 @@ from syncrec import artifacts
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
-from syncrec.evaluation import EvaluationResult, load_result, result_path, save_result
-from syncrec.experiments.jobs import Job, Outcome, evaluate_command, run_jobs, run_queue, train_command
-from syncrec.experiments.memory import evaluate_memory_model
+from syncrec.evaluation import EvaluationResult, load_result, result_path
+from syncrec.experiments.jobs import (
+    Job,
+    Outcome,
+    baseline_command,
+    evaluate_command,
+    run_jobs,
+    run_queue,
+    train_command,
+)
 from syncrec.experiments.places import Places
-from syncrec.experiments.plan import MEMORY_MODELS, Cell, Plan
+from syncrec.experiments.plan import Cell, Plan
 from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch, Taken, earlier_values
 from syncrec.experiments.tuning import Tuned, tune
+from syncrec.memory_models import MEMORY_MODELS
 
 __all__ = ["Experiment"]
 
@@ -38,7 +46,7 @@ class Experiment:
     _checksums: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self) -> list[str]:
-        """Prepare, tune, train and evaluate what is not there yet; the faults of runs that failed.
+        """Prepare, tune, train and evaluate what is not there yet; the faults of what failed.
 
         With `joins`, where another process is at work in the directory, only its searches are shared, until they end.
 
@@ -54,10 +62,10 @@ class Experiment:
                 return []
             for name in self.plan.datasets:
                 self._prepare(name)
-                self._evaluate_memory_models(name)
             faults = self._tune_all()
-            cells = (cell for cell in self.plan.cells() if self._is_ready(cell))
-            jobs = [job for cell in cells if (job := self._job(cell)) is not None]
+            runs = (self._job(cell) for cell in self.plan.cells() if self._is_ready(cell))
+            others = (self._memory_job(*place) for place in self.plan.memory_rows())
+            jobs = [job for job in (*runs, *others) if job is not None]
             return [*faults, *self._run(jobs, "train")]
 
     def _lead(self, stack: contextlib.ExitStack) -> bool:
@@ -130,7 +138,7 @@ class Experiment:
         """Where a dataset of the plan lies once it is prepared."""
         return self.plan.datasets[name].dataset or self.places.dataset(name)
 
-    # preparing, and models without a run
+    # preparing
 
     def _prepare(self, name: str) -> None:
         entry, path = self.plan.datasets[name], self.dataset_path(name)
@@ -151,18 +159,6 @@ class Experiment:
         self.report(f"prepare {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         prepare([Source(str(entry.log))], path, entry.prepare)
-
-    def _evaluate_memory_models(self, name: str) -> None:
-        """Rank with the models that are no run."""
-        for label in self.plan.models:
-            model = self.plan.model_name(label)
-            for protocol in self.plan.protocols if model in MEMORY_MODELS else ():
-                (path,) = self._result_files(name, label, protocol)
-                if path.exists():
-                    self._result(name, path)
-                else:
-                    self.report(f"evaluate {name} {label} ({protocol})")
-                    save_result(path, evaluate_memory_model(model, Dataset(self.dataset_path(name)), protocol))
 
     # tuning
 
@@ -314,6 +310,20 @@ class Experiment:
                 commands.append(evaluate_command(run, dataset, protocol))
         return Job(str(cell), commands, self.places.log(str(cell))) if commands else None
 
+    def _memory_job(self, dataset: str, label: str) -> Job | None:
+        """What is left to do for a model without a run, None if nothing is; it is made once for all protocols."""
+        place, refit = self.places.memory(dataset, label), self.plan.refit
+        left = []
+        for protocol in self.plan.protocols:
+            path = result_path(place, "test", protocol)
+            if not path.exists():
+                left.append(protocol)
+            elif self._result(dataset, path).provenance.config.get("refit") != refit:
+                raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
+        name = f"{dataset} {label}"
+        command = baseline_command(self.plan.model_name(label), self.dataset_path(dataset), left, refit, place)
+        return Job(name, [command], self.places.log(name)) if left else None
+
     def _is_trained(self, dataset: str, run: Path, config: Config) -> bool:
         """Whether a run is finished; refuses one with other settings or of another dataset."""
         if not (run / "config.toml").exists():
@@ -346,7 +356,7 @@ class Experiment:
 
     def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
         if self.plan.model_name(label) in MEMORY_MODELS:
-            return [self.places.memory(dataset, label, protocol)]
+            return [result_path(self.places.memory(dataset, label), "test", protocol)]
         runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
         return [result_path(run, "test", protocol) for run in runs]
 

@@ -16,8 +16,9 @@ from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
 from syncrec.experiments.gap_plot import draw_gaps
 from syncrec.experiments.gaps import GapPoint, gap_content, gap_points, gap_table
-from syncrec.experiments.plan import MEMORY_MODELS, Plan
+from syncrec.experiments.plan import Plan
 from syncrec.experiments.runner import Experiment
+from syncrec.memory_models import MEMORY_MODELS
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
 
 __all__ = ["summarise_experiment", "write_summary"]

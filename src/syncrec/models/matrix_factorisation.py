@@ -9,8 +9,8 @@ epoch takes every training event once, where the paper draws triples with replac
 and Ba, ICLR 2015; moments move in the rows used alone) instead of gradient descent; validation data choose the epoch.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,15 @@ from syncrec.data.dataset import Dataset, Queries
 from syncrec.models.scoring import VectorScorer
 from syncrec.rng import derive_seed, numpy_generator
 
-__all__ = ["FactorSettings", "Factors", "TrainingTriples", "factor_scorer", "fit_factors", "pairwise_cost"]
+__all__ = [
+    "FactorSettings",
+    "Factors",
+    "TrainingTriples",
+    "factor_scorer",
+    "fit_factors",
+    "pairwise_cost",
+    "refit_factors",
+]
 
 _DRAWS = 20  # of a negative, before its event is left out of the epoch
 _INITIAL_SIZE = 0.1
@@ -47,8 +55,8 @@ class FactorSettings:
 class Factors(NamedTuple):
     """x_ui is the inner product of row u of `users` [U, dim + 1] and row i of `items` [I, dim + 1], float32.
 
-    The last column of `items` is b_i, that of `users` is 1. The rest of a user without training events is 0, so that
-    the biases answer, much as popularity does.
+    The last column of `items` is b_i, that of `users` is 1. The rest of a user without events to learn from is 0, so
+    that the biases answer, much as popularity does.
     """
 
     users: Tensor
@@ -56,11 +64,14 @@ class Factors(NamedTuple):
 
 
 class TrainingTriples:
-    """What is learned from: the training events of a dataset, each with an item of its domain that the user lacks."""
+    """What is learned from: each user's events before `ends` [U], each with an item of its domain that the user lacks.
 
-    def __init__(self, dataset: Dataset) -> None:
+    By default those are the training events; the others are unknown to the draw, too.
+    """
+
+    def __init__(self, dataset: Dataset, ends: Ints | None = None) -> None:
         users = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_offsets))
-        is_training = np.arange(len(users)) < np.asarray(dataset.train_end)[users]
+        is_training = np.arange(len(users)) < (np.asarray(dataset.train_end) if ends is None else ends)[users]
         self.users: Ints = users[is_training]
         self.items: Ints = np.asarray(dataset.items)[is_training].astype(np.int64)
         domains = dataset.domain_of(self.items)
@@ -108,7 +119,7 @@ class _Tables(nn.Module):
 
     @torch.no_grad()
     def factors(self, is_trained: Tensor) -> Factors:
-        """A copy of the tables; `is_trained` [U] says which users have training events."""
+        """A copy of the tables; `is_trained` [U] says which users have events to learn from."""
         users = torch.cat([self.users * is_trained[:, None], torch.ones(len(self.users), 1)], 1)
         return Factors(users, torch.cat([self.items, self.biases], 1))
 
@@ -144,17 +155,11 @@ def fit_factors(
         seed: of first values, order and negatives.
         settings: how to train.
     """
-    triples = TrainingTriples(dataset)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "weights"))
-    tables = _Tables(dataset.num_users, dataset.num_items, settings.dim, generator)
-    optimizer = torch.optim.SparseAdam(tables.parameters(), lr=settings.learning_rate)
-    is_trained = torch.zeros(dataset.num_users).index_fill(0, torch.as_tensor(triples.users), 1.0)
     best: tuple[float, Factors, int] | None = None
-    for epoch in range(1, settings.epochs + 1):
-        _run_epoch(tables, optimizer, triples.draw(numpy_generator(seed, "triples", epoch)), settings)
+    for epoch, make_factors in _epochs(dataset, np.asarray(dataset.train_end), seed, settings):
         if epoch % settings.validate_every and epoch < settings.epochs:
             continue
-        factors = tables.factors(is_trained)
+        factors = make_factors()
         found = value(factors)
         if best is None or found > best[0]:
             best = found, factors, epoch
@@ -162,6 +167,29 @@ def fit_factors(
             break
     assert best is not None
     return best[1], best[2]
+
+
+def refit_factors(
+    dataset: Dataset, num_epochs: int, seed: int = 0, settings: FactorSettings = FactorSettings()
+) -> Factors:
+    """The factors after `num_epochs` of training on training and validation events together (`training.refit`)."""
+    settings = replace(settings, epochs=num_epochs)
+    *_, (_, make_factors) = _epochs(dataset, np.asarray(dataset.validation_end), seed, settings)
+    return make_factors()
+
+
+def _epochs(
+    dataset: Dataset, ends: Ints, seed: int, settings: FactorSettings
+) -> Iterator[tuple[int, Callable[[], Factors]]]:
+    """After each epoch on the events before `ends` its number, from 1, and what copies the factors as they are then."""
+    triples = TrainingTriples(dataset, ends)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "weights"))
+    tables = _Tables(dataset.num_users, dataset.num_items, settings.dim, generator)
+    optimizer = torch.optim.SparseAdam(tables.parameters(), lr=settings.learning_rate)
+    is_trained = torch.zeros(dataset.num_users).index_fill(0, torch.as_tensor(triples.users), 1.0)
+    for epoch in range(1, settings.epochs + 1):
+        _run_epoch(tables, optimizer, triples.draw(numpy_generator(seed, "triples", epoch)), settings)
+        yield epoch, lambda: tables.factors(is_trained)
 
 
 def factor_scorer(factors: Factors, queries: Queries) -> VectorScorer:

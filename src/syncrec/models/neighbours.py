@@ -39,19 +39,20 @@ class ItemNeighbours:
     """Of every item the nearest others in every domain, and how similar they are.
 
     Similarity of items i and j is |U_i and U_j| / sqrt(|U_i| |U_j|), in 0..1, where U_i are the users with i among
-    their training events, however often. An item is no neighbour of its own. Neighbours are counted for each domain by
-    itself, so that those in one domain are what that domain's log alone gives. Of equally similar items at the last
-    place the ones with the lower index are kept. An item without training events has no neighbours and is none.
+    the events that are read, however often. An item is no neighbour of its own. Neighbours are counted for each domain
+    by itself, so that those in one domain are what that domain's log alone gives. Of equally similar items at the last
+    place the ones with the lower index are kept. An item without events that are read has no neighbours and is none.
 
     Args:
-        dataset: whose training events are read.
+        dataset: whose events are read.
         num_neighbours: k, kept of each item and domain.
+        ends: event index before which each user's events are read, int64 [U]; by default the training events are.
     """
 
-    def __init__(self, dataset: Dataset, num_neighbours: int = NUM_NEIGHBOURS) -> None:
+    def __init__(self, dataset: Dataset, num_neighbours: int = NUM_NEIGHBOURS, ends: Ints | None = None) -> None:
         from scipy import sparse
 
-        items_of = user_items(dataset, np.asarray(dataset.train_end))
+        items_of = user_items(dataset, np.asarray(dataset.train_end) if ends is None else ends)
         users_of = items_of.T.tocsr()
         ranges = map(dataset.item_range, range(dataset.num_domains))
         parts = [_nearest(users_of, items_of, *item_range, num_neighbours) for item_range in ranges]

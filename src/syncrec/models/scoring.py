@@ -13,6 +13,7 @@ from torch import Tensor
 
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.data.packing import PackedBatch, query_batches
+from syncrec.data.ranges import event_ranges
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
 
@@ -112,10 +113,14 @@ class VectorScorer:
 
 
 class PopularityScorer:
-    """Every query's score of an item is the item's number of training events."""
+    """Every query's score of an item is the item's number of events: of training, or before `ends`, int64 [U]."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._counts = np.asarray(dataset.item_counts, dtype=np.float32)
+    def __init__(self, dataset: Dataset, ends: Ints | None = None) -> None:
+        counts = np.asarray(dataset.item_counts)
+        if ends is not None:
+            _, events = event_ranges(np.asarray(dataset.user_offsets[:-1]), ends)
+            counts = np.bincount(dataset.items[events], minlength=dataset.num_items)
+        self._counts = counts.astype(np.float32)
 
     def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:
         """The same row for each query, float32 [q, item_stop - item_start]."""
