@@ -174,13 +174,20 @@ def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path)
         "item-knn cross",
         "bpr-mf",
     }
+    plain = sorted(other["macro"]["p_value"] for other in section["others"])
+    corrected = sorted(other["p_value_over_models"] for other in section["others"])
+    assert corrected[0] == min(1.0, len(plain) * plain[0])
+    assert all(low <= high for low, high in zip(plain, corrected, strict=True))
     text = (tmp_path / "results.md").read_text()
+    assert "| 95 % interval | p | p over models |" in text
     assert "trials of 1 epochs" in text
     assert "- small, syncrec (2 trials): training.learning_rate = " in text
     assert "- small, uncorrected (those of syncrec): training.learning_rate = " in text
     assert "different versions" not in text
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in text
     saved = json.loads((tmp_path / "results.json").read_text())
+    chosen = experiment.chosen("small", "syncrec")
+    assert saved["chosen"] == {"small": {"syncrec": chosen, "uncorrected": chosen}}
     assert saved["sections"] == json.loads(json.dumps(content["sections"]))
 
 

@@ -20,6 +20,7 @@ from syncrec.experiments.plan import Plan
 from syncrec.experiments.runner import Experiment
 from syncrec.memory_models import MEMORY_MODELS
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
+from syncrec.stats import holm_correction
 
 __all__ = ["summarise_experiment", "write_summary"]
 
@@ -76,6 +77,10 @@ def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
                 section, tables = _section(experiment, dataset, protocol, results)
                 content["sections"].append(section)
                 content["tables"][f"{dataset}, {protocol}"] = tables
+    content["chosen"] = {
+        dataset: {label: chosen for label in plan.models if (chosen := experiment.chosen(dataset, label))}
+        for dataset in plan.datasets
+    }
     names = sorted({name for name, _ in computed_by})
     content["versions"] = {name: sorted(v for n, v in computed_by if n == name) for name in names}
     if points := gap_points(experiment, plan.protocols[0]):
@@ -101,7 +106,10 @@ def _section(
         "protocol": protocol,
         "metrics": {row.name: {m: row.values(plan, m) for m in TABLE_METRICS} for row in rows},
         "comparisons": [{"kind": kind, **_comparison_json(comparison)} for kind, comparison in comparisons],
-        "others": [_comparison_json(comparison) for comparison in others],
+        "others": [
+            {**_comparison_json(comparison), "p_value_over_models": p_value}
+            for comparison, p_value in zip(others, _p_values_over_models(others), strict=True)
+        ],
         "cost": cost,
     }
     return section, tables
@@ -173,11 +181,17 @@ def _metrics_table(plan: Plan, rows: Sequence[_Row]) -> Table:
 def _others_table(plan: Plan, comparisons: Sequence[Comparison]) -> Table:
     domains = list(comparisons[0].domains)
     rows = []
-    for found in comparisons:
+    for found, corrected in zip(comparisons, _p_values_over_models(comparisons), strict=True):
         changes = [next(iter(percentages(found.domains[d].relative))) for d in domains]
-        rows.append((found.candidate, *changes, *percentages(found.macro.relative), f"{found.macro.p_value:.4f}"))
+        p_values = (f"{found.macro.p_value:.4f}", f"{corrected:.4f}")
+        rows.append((found.candidate, *changes, *percentages(found.macro.relative), *p_values))
     title = f"{plan.metric.upper()} of every other model against {comparisons[0].baseline}"
-    return Table(title, ("answer", *domains, MACRO, "95 % interval", "p"), (tuple(rows),))
+    return Table(title, ("answer", *domains, MACRO, "95 % interval", "p", "p over models"), (tuple(rows),))
+
+
+def _p_values_over_models(comparisons: Sequence[Comparison]) -> list[float]:
+    """Of the mean of domains, corrected for how many models are compared with the same one (Holm)."""
+    return holm_correction([found.macro.p_value for found in comparisons])
 
 
 def _cost(experiment: Experiment, dataset: str, label: str) -> dict[str, float | int | None]:
@@ -214,8 +228,9 @@ def _markdown(experiment: Experiment, content: Mapping[str, Any], picture: Path 
     yield (
         "Made by `syncrec benchmark`. Validation chose epochs, fusion weights and tuned settings; the test split was "
         f"read once for each run. Seeds: {', '.join(map(str, plan.seeds))}. Differences are paired over users and "
-        f"seeds ({plan.metric.upper()}; percentile bootstrap; permutation test, Holm-corrected over domains). The best "
-        "baseline is the best on the test data shown, which favours it.\n"
+        f"seeds ({plan.metric.upper()}; percentile bootstrap; permutation test, Holm-corrected over domains, and as "
+        "`p over models` over the models of its table). The best baseline is the best on the test data shown, which "
+        "favours it.\n"
     )
     if several := {name: found for name, found in content["versions"].items() if len(found) > 1}:
         told = "; ".join(f"{name} {', '.join(found)}" for name, found in several.items())
