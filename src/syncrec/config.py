@@ -140,6 +140,9 @@ class LossConfig(Section):
     )
     negatives: Literal["uniform", "popularity"] = Field("uniform", description="how negatives are drawn")
     gbce_calibration: float = Field(0.75, ge=0, le=1, description="t of gBCE; 0 is BCE")
+    mean_over: Literal["targets", "users"] = Field(
+        "targets", description="a domain's loss is the mean over its targets, or over users of the means of theirs"
+    )
     single_weight: float = Field(1.0, ge=0, description="a of (M12): weight of the single loss")
     mutual_information_weight: float = Field(0.1, ge=0, description="b of (M12): weight of SC-MIM; 0 turns it off")
     auxiliary_weight: float = Field(

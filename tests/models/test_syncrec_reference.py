@@ -100,6 +100,7 @@ def test_ablations_of_the_mixture_equal_the_loops(mixing):
         {"transfer": {"correction": False}},
         {"transfer": {"temperature": 0.2, "beta": 0.5}},
         {"loss": {"mutual_information_weight": 2.0, "single_weight": 0.3}},
+        {"loss": {"mean_over": "users"}},
         {"model": {"num_experts": 5, "num_cross_experts": 3, "num_layers": 1, "dim": 12, "num_heads": 3}},
     ],
     ids=[
@@ -111,6 +112,7 @@ def test_ablations_of_the_mixture_equal_the_loops(mixing):
         "no correction",
         "sharp correction",
         "weights a and b",
+        "means over users",
         "five experts",
     ],
 )

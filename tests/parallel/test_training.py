@@ -45,8 +45,9 @@ def assert_all_processes_agree(found):
         {"loss": {"kind": "bce", "num_negatives": 2}},
         {"training": {"item_updates": "rows"}, **EVERY_PART},
         {"model": {"name": "sasrec"}, "loss": {"kind": "full"}},
+        {"loss": {**EVERY_PART["loss"], "mean_over": "users"}},
     ],
-    ids=["sampled", "full", "bce", "rows of the table", "one answer"],
+    ids=["sampled", "full", "bce", "rows of the table", "one answer", "means over users"],
 )
 def test_two_processes_are_one(trained, sections):
     (alone,) = trained(1, sections)

@@ -40,6 +40,11 @@ def mutual_information(discriminators, pairs_of_domain):
     return total
 
 
+def user_means(losses, users):
+    """The mean of each user's losses."""
+    return [mean([loss for loss, u in zip(losses, users, strict=True) if u == user]) for user in sorted(set(users))]
+
+
 def moved_gaps(relative_gap, gap, is_present, transfer):
     """(M9), domain by domain."""
     return [
@@ -68,14 +73,19 @@ def reference_objective(network, histories, config, discriminators, relative_gap
         anchors: set of (user, position), the targets that the mutual information compares.
     """
     num_domains = network.num_domains
-    cross, single, pairs = ([[] for _ in range(num_domains)] for _ in range(3))
+    cross, single, pairs, asked = ([[] for _ in range(num_domains)] for _ in range(4))
     for user, history in enumerate(histories):
         for position, (target, answers) in enumerate(zip(history, network.training_answers(history), strict=True)):
             domain = network.domain_of(target)
             cross[domain].append(next_item_loss(network, answers[0], target))
             single[domain].append(next_item_loss(network, answers[1], target))
+            asked[domain].append(user)
             if (user, position) in anchors:
                 pairs[domain].append(answers)
+    if config.loss.mean_over == "users":
+        cross, single = (
+            [user_means(losses, users) for losses, users in zip(v, asked, strict=True)] for v in (cross, single)
+        )
     cross_means, single_means = [mean(v) for v in cross], [mean(v) for v in single]
     gap = [float((s - c).detach()) for s, c in zip(single_means, cross_means, strict=True)]
     moved = moved_gaps(relative_gap, gap, [bool(v) for v in cross], config.transfer)

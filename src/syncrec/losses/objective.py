@@ -84,6 +84,7 @@ class _Anchors:
 class JointObjective(nn.Module):
     """L = D sum_d gamma_d mean l_t + a sum_d mean l^d_t + b L_SC-MIM (M10)-(M12).
 
+    Means are over targets, or over users of the means of their targets in the domain (`loss.mean_over`).
     A domain that reads itself alone has its single loss alone, with weight 1.
     A model with one answer gets the plain mean loss of that answer, summed over domains; weighed, if its entry in the
     registry says so, by what domains contribute to each other. To each the model's own losses are added.
@@ -111,7 +112,7 @@ class JointObjective(nn.Module):
         targets = Targets(batch.targets, batch.domains, batch.domain_counts, batch.rows)
         losses = self.next_item(queries, model.item_vectors, targets, generator)
         counts = anchors.counts[0].sum(0)
-        shares = domain_means(losses, batch.domains, counts)  # of the means, from the targets of this process
+        shares = self._shares(losses, batch, counts)
         means = dict(zip(names, sum_over_processes(shares).unbind(1), strict=True))
         share = dict(zip(names, shares.unbind(1), strict=True))
         information = shares.new_zeros(())
@@ -134,6 +135,19 @@ class JointObjective(nn.Module):
             total = total + self.config.auxiliary_weight * loss
         sums = PendingSum(torch.stack([total, information, *own_losses.values()]))
         return LossReport(total, means, counts, gap, weights, sums, tuple(own_losses))
+
+    def _shares(self, losses: Tensor, batch: TensorBatch, counts: Tensor) -> Tensor:
+        """What this process's targets add to the mean loss of each domain, [D, A], from `losses` [N, A].
+
+        `counts` are the targets of the whole batch, int64 [D]. No user is in two processes.
+        """
+        if self.config.mean_over == "targets":
+            return domain_means(losses, batch.domains, counts)
+        span = batch.user_limit
+        pairs = batch.domains * span + batch.users
+        targets_of = torch.bincount(pairs, minlength=len(counts) * span)
+        num_users = sum_over_processes((targets_of.view(len(counts), span) > 0).sum(1))
+        return domain_means(losses / targets_of[pairs].unsqueeze(1), batch.domains, num_users)
 
     def _single_weights(self) -> Tensor:
         """a of (M12) for each domain; 1 where a domain reads itself alone and has no other loss [D]."""

@@ -23,8 +23,8 @@ Ours, where the package differs:
 - the answer is called `cross`, as it has read the whole hybrid history;
 - the rank of all adapters is dim / 8 (theirs is tuned, 4 to 64 at dim 256);
 - any number of domains, where the paper has two;
-- the loss is that of the configuration, with negatives shared within a domain of the batch; it is a mean over targets
-  (theirs: over users, of the means over their targets).
+- the loss is that of the configuration, with negatives shared within a domain of the batch, and by default a mean over
+  targets (theirs: over users of the means of their targets, `loss.mean_over = "users"`).
 
 `model.num_experts`, `model.num_cross_experts` and `model.mixing` have no effect.
 """
