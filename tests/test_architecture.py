@@ -25,7 +25,7 @@ RANKS = [
         "pipeline",
         "batch_scoring",
         "fitting",
-        "memory_models",
+        "baselines",
         "demo",
         "doctor",
         "retraining",

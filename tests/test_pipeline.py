@@ -12,12 +12,12 @@ import syncrec
 from builders import tiny_arrays
 from jobs import DOMAINS, TINY, write_small_log
 from syncrec import artifacts
+from syncrec.baselines import fit_popularity
 from syncrec.checkpoint import load_checkpoint, save_checkpoint
 from syncrec.data.dataset import write_dataset
 from syncrec.data.simulation import simulate_log
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import all_metrics, load_result, summarise
-from syncrec.memory_models import fit_popularity
 from syncrec.runs import BEST_NAME
 from syncrec.training.loop import Trainer
 

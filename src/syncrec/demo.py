@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from syncrec import artifacts
+from syncrec.baselines import fit_popularity
 from syncrec.config import Config, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.data.simulation import KNOWN_TRANSFER, simulate_log
 from syncrec.errors import ArtifactError, DataError
-from syncrec.memory_models import fit_popularity
 from syncrec.pipeline import Run, prepare, train
 from syncrec.reports.summary import community_line, dataset_lines, evaluation_tables
 
@@ -69,7 +69,7 @@ def run_demo(data: Path | None, out: Path, console: "Console") -> Run:
     say(community_line(run.directory.named_communities))
     say(f"best epoch: {run.trained.epoch + 1}; log of every epoch: {run.path / 'log.jsonl'}")
     console.rule("evaluate: every test target against all items of its domain")
-    for table in evaluation_tables(run.evaluate(), fit_popularity(dataset).evaluate()):
+    for table in evaluation_tables(run.evaluate(), fit_popularity(dataset, run.config.training.refit).evaluate()):
         console.print(table.to_rich(), "")
     if is_simulated:
         known = ", ".join(f"{domain} {sign}" for domain, sign in KNOWN_TRANSFER.items())

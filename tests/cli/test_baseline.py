@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from syncrec.baselines import fit_neighbours, fit_popularity
 from syncrec.evaluation import load_result
-from syncrec.memory_models import fit_neighbours
 
 
 def test_it_ranks_under_each_protocol_and_keeps_the_results(call, tiny_dataset, tmp_path):
@@ -42,3 +42,31 @@ def test_a_dataset_that_is_not_there_is_one_line(call, tmp_path):
     code, _, errors = call("baseline", "popularity", str(tmp_path / "gone"))
     assert (code, errors.count("\n")) == (1, 1)
     assert "gone" in errors
+
+
+def test_a_second_fit_is_asked_for_by_an_option(call, tiny_dataset, tmp_path):
+    code, _, _ = call("baseline", "popularity", str(tiny_dataset.path), "--refit", "validation", "--out", str(tmp_path))
+    found = load_result(tmp_path / "results/test-full.json")
+    assert (code, found.provenance.config) == (0, {"refit": "validation"})
+    expected = fit_popularity(tiny_dataset, "validation").evaluate()
+    assert np.array_equal(found.answers["popularity"].ranks, expected.answers["popularity"].ranks)
+
+
+def test_no_result_of_something_else_is_written_over(call, tiny_dataset, tmp_path):
+    out, dataset = tmp_path / "out", str(tiny_dataset.path)
+    assert call("baseline", "popularity", dataset, "--out", out)[0] == 0
+    assert call("baseline", "popularity", dataset, "--out", out)[0] == 0  # the same again
+    before = (out / "results/test-full.json").read_bytes()
+    for other in (["item-knn"], ["popularity", "--refit", "validation"]):
+        model, *options = other
+        code, text, errors = call("baseline", model, dataset, *options, "--out", out)
+        assert (code, text, errors.count("\n")) == (1, "", 1)
+        assert "is the result of popularity, of another dataset or made otherwise; choose another --out" in errors
+    assert (out / "results/test-full.json").read_bytes() == before
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    for place, told in (("run", "is a trained run, whose results these are not"), ("file", "is no folder")):
+        code, text, errors = call("baseline", "popularity", dataset, "--out", tmp_path / place)
+        assert (code, text, errors.count("\n")) == (1, "", 1)
+        assert told in errors

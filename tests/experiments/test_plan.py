@@ -53,7 +53,41 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
         ),
         (
             '[datasets.d]\nlog = "log.csv"\n[models.bpr-mf]\nsettings = {"model.dim" = 32}',
-            "models.bpr-mf.settings: bpr-mf has none",
+            "models.bpr-mf.settings: bpr-mf has none but training.refit",
+        ),
+        (
+            '[datasets.d]\nlog = "log.csv"\n[models.bpr-mf]\nsettings = {"training.refit" = "test"}',
+            "training.refit must be 'none' or 'validation', got 'test'",
+        ),
+        (
+            'twin = "sasrec"\n[datasets.d]\nlog = "log.csv"\n[models.popularity]\n[models.sasrec]',
+            "subject must be a model that is trained, got 'popularity'; name another as subject",
+        ),
+        (
+            'twin = "popularity"\n[datasets.d]\nlog = "log.csv"\n[models.sasrec]\n[models.popularity]',
+            "twin must be a model that is trained, got 'popularity'",
+        ),
+        ('settings = {"training.seed" = 3}', "settings: training.seed has no effect in a plan, where seeds says it"),
+        (
+            '[tuning.space]\n"model.name" = ["sasrec"]',
+            "model.name has no effect in a plan, where models.LABEL.name says",
+        ),
+        (
+            '[tuning.space]\n"training.refit" = ["none"]',
+            "training.refit cannot be tuned: trials are never fitted again",
+        ),
+        (
+            '[tuning]\nepochs = 3\n[tuning.space]\n"training.epochs" = [1, 2]',
+            "training.epochs cannot be tuned: tuning.epochs says how long a trial is",
+        ),
+        (
+            '[datasets.d]\nlog = "log.csv"\n[models.sasrec]\nsettings = {"model.dim" = 32}\n[tuning]\ntrials = 1\n'
+            '[tuning.space]\n"model.dim" = [16, 32]',
+            "models.sasrec.settings: model.dim is also in tuning.space, .* or set models.sasrec.tune = false",
+        ),
+        (
+            '[tuning.space]\n"model.score" = ["dot", "cosin"]',
+            "tuning.space: model.score = 'cosin': Input should be 'dot'",
         ),
         ('[tuning.space]\n"model.dim" = [64, -1]', "tuning.space: model.dim = -1: Input should be greater than"),
         ('[tuning.space]\n"model.dim" = {low = 16.5, high = 128}', "tuning.space: model.dim = 16.5: Input should be"),
@@ -66,3 +100,21 @@ def test_a_bad_plan_is_refused_in_one_line(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said) as error:
         load_plan(plan_with(tmp_path, text))
     assert "\n" not in str(error.value)
+
+
+def test_choices_may_be_words_and_switches(tmp_path):
+    space = '[tuning.space]\n"model.score" = ["dot", "cosine"]\n"model.time" = [true, false]\n"loss.kind" = ["full"]'
+    assert load_plan(plan_with(tmp_path, space)).tuning.space["model.time"] == [True, False]
+
+
+def test_a_baseline_knows_validation_events_where_the_common_settings_or_its_own_say_so(tmp_path):
+    text = """settings = {"training.refit" = "validation"}
+        [datasets.d]
+        log = "log.csv"
+        [models.sasrec]
+        [models.popularity]
+        [models.item-knn]
+        settings = {"training.refit" = "none"}
+    """
+    plan = load_plan(plan_with(tmp_path, text))
+    assert [plan.refit(label) for label in plan.models] == ["validation", "validation", "none"]

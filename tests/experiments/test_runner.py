@@ -2,25 +2,27 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from syncrec.baselines import BASELINES
 from syncrec.config import PrepareConfig, load_config
 from syncrec.errors import ArtifactError, ConfigError
 from syncrec.evaluation import load_result
 from syncrec.experiments.jobs import Job, Outcome, run_jobs, run_queue
-from syncrec.experiments.plan import DatasetEntry, load_plan
+from syncrec.experiments.plan import Cell, DatasetEntry, load_plan
 from syncrec.experiments.runner import Experiment
 from syncrec.experiments.summary import write_summary
-from syncrec.memory_models import MEMORY_MODELS
 from syncrec.pipeline import prepare
 from syncrec.runs import RunDirectory
 
@@ -80,17 +82,77 @@ def test_other_settings_in_the_same_directory_are_refused(experiment):
 def test_models_without_a_run_are_made_anew_for_a_second_fit_or_refused(experiment, tmp_path):
     """They know validation events where the others do."""
     again = {**experiment.plan.settings, "training.refit": "validation"}
-    memory = {label: entry for label, entry in experiment.plan.models.items() if label in MEMORY_MODELS}
+    memory = {label: entry for label, entry in experiment.plan.models.items() if label in BASELINES}
     changed = changed_plan(experiment, settings=again, models=memory, twin=None)
     with pytest.raises(ConfigError, match="was made with other settings than the plan has now; choose another --out"):
         changed.run()
     changed = replace(changed, out=tmp_path / "out")
     assert changed.run() == []
-    for label in MEMORY_MODELS:
+    for label in BASELINES:
         before, after = (e.results("small", "full")[label][0] for e in (experiment, changed))
         assert (before.provenance.config["refit"], after.provenance.config["refit"]) == ("none", "validation")
         name = next(iter(after.answers))
         assert not np.array_equal(before.answers[name].ranks, after.answers[name].ranks)
+
+
+def test_a_baseline_under_another_name_or_made_otherwise_is_refused(experiment, monkeypatch):
+    entry = experiment.plan.models["popularity"]
+    renamed = {**experiment.plan.models, "popularity": entry.model_copy(update={"name": "item-knn"})}
+    with pytest.raises(ConfigError, match=r"popularity/results/test-full.json: was made with other settings"):
+        changed_plan(experiment, models=renamed)._baseline_job("small", "popularity")
+    monkeypatch.setattr("syncrec.baselines._SETTINGS", {"item-knn": {"num_neighbours": 3}})
+    with pytest.raises(ConfigError, match=r"item-knn/results/test-full.json: was made with other settings"):
+        experiment._baseline_job("small", "item-knn")
+
+
+def test_a_baseline_is_asked_only_for_the_protocols_that_are_missing(experiment):
+    more = changed_plan(experiment, protocols=["full", "sampled-100"])
+    (command,) = more._baseline_job("small", "bpr-mf").commands
+    assert [word for word in command if word in ("full", "sampled-100")] == ["sampled-100"]
+
+
+def test_what_tuning_chose_counts_only_where_the_plan_tunes(experiment):
+    without = changed_plan(experiment, tuning=experiment.plan.tuning.model_copy(update={"trials": 0}))
+    assert (without.chosen("small", "syncrec"), without.chosen("small", "uncorrected")) == ({}, {})
+    assert experiment.chosen("small", "uncorrected") == experiment.chosen("small", "syncrec") != {}
+
+
+def test_a_search_made_before_there_was_a_setting_is_still_an_answer(experiment, tmp_path):
+    place = tmp_path / "out/tuning/small/syncrec"
+    shutil.copytree(experiment.places.tuning("small", "syncrec"), place)
+    content = json.loads((place / "chosen.json").read_text())
+    del content["config"]["loss"]["mean_over"]
+    (place / "chosen.json").write_text(json.dumps(content))
+    assert replace(experiment, out=tmp_path / "out")._tune("small", "syncrec") is None
+    content["config"]["loss"]["mean_over"] = "users"
+    (place / "chosen.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="syncrec: was made with other settings than the plan has now"):
+        replace(experiment, out=tmp_path / "out")._tune("small", "syncrec")
+
+
+def test_a_result_of_a_run_that_is_still_in_training_does_not_count(experiment, tmp_path):
+    """Somebody may evaluate it by hand; the answer is of the best epoch by then."""
+    cell, out = Cell("small", "alone", 0), tmp_path / "out"
+    shutil.copytree(experiment.out, out)
+    copy = replace(experiment, out=out)
+    assert copy._job(cell) is None
+    state = out / "runs/small/alone/seed-0/last.safetensors"
+    shutil.copy(out / "runs/small/alone/seed-0/best.safetensors", tmp_path / "best")
+    state.unlink()
+    assert not RunDirectory.open(out / "runs/small/alone/seed-0").is_finished()
+    assert [command[0] for command in copy._job(cell).commands] == ["train", "evaluate"]
+    assert [r.provenance.seed for r in copy.results("small", "full")["alone"]] == [1]
+
+
+def test_a_process_that_is_killed_is_not_told_by_what_was_printed_before(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("an older line\n")
+    code = "import os, signal, sys; print('reading', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    faults = []
+    with patch("syncrec.experiments.jobs._PREFIX", [sys.executable, "-c", code]):
+        run_jobs([Job("killed", [[]], log)], 1, lambda outcome: faults.append(outcome.fault))
+    assert faults == ["killed by signal 9 after 'reading'"]
+    assert log.read_text() == "an older line\nreading\n"
 
 
 def changed_plan(experiment, **sections):
@@ -174,10 +236,10 @@ def test_the_summary_holds_the_numbers_of_the_result_files(experiment, tmp_path)
         "item-knn cross",
         "bpr-mf",
     }
-    plain = sorted(other["macro"]["p_value"] for other in section["others"])
-    corrected = sorted(other["p_value_over_models"] for other in section["others"])
-    assert corrected[0] == min(1.0, len(plain) * plain[0])
-    assert all(low <= high for low, high in zip(plain, corrected, strict=True))
+    ascending = sorted(section["others"], key=lambda other: other["macro"]["p_value"])
+    steps = [(len(ascending) - n) * other["macro"]["p_value"] for n, other in enumerate(ascending)]
+    expected = np.minimum(np.maximum.accumulate(steps), 1)
+    assert [other["p_value_over_models"] for other in ascending] == pytest.approx(expected)
     text = (tmp_path / "results.md").read_text()
     assert "| 95 % interval | p | p over models |" in text
     assert "trials of 1 epochs" in text
@@ -211,7 +273,7 @@ def test_results_of_different_versions_are_said_to_be(experiment, tmp_path, monk
 
 def test_a_model_that_is_no_run_is_evaluated_under_its_name(experiment):
     results = experiment.results("small", "full")
-    assert {label: results[label][0].provenance.model for label in MEMORY_MODELS} == {m: m for m in MEMORY_MODELS}
+    assert {label: results[label][0].provenance.model for label in BASELINES} == {m: m for m in BASELINES}
 
 
 @pytest.mark.parametrize("candidate", ["popularity", "bpr-mf"])
@@ -342,5 +404,5 @@ def test_a_signal_stops_the_running_cells_and_the_same_command_goes_on(plan_path
     assert 0 < epochs < 400
     # A shorter plan would be refused; the saved state is what `train --resume` continues from.
     fresh = Experiment(load_plan(tmp_path / "plan.toml"), out, 1, lambda _: None)
-    assert fresh.results("small", "full").keys() <= {"popularity"}
+    assert fresh.results("small", "full") == {}
     assert (out / "runs/small/syncrec/seed-0/last.safetensors").exists()

@@ -10,9 +10,9 @@ import torch
 
 from builders import tiny_arrays
 from syncrec import artifacts
+from syncrec.baselines import fit_matrix_factorisation, fit_popularity
 from syncrec.data.dataset import Dataset, write_dataset
 from syncrec.errors import DataError
-from syncrec.memory_models import fit_matrix_factorisation, fit_popularity
 from syncrec.models.matrix_factorisation import (
     FactorSettings,
     TrainingTriples,

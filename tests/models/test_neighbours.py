@@ -5,8 +5,8 @@ import pytest
 
 from builders import tiny_arrays
 from syncrec import artifacts
+from syncrec.baselines import fit_neighbours
 from syncrec.data.dataset import Dataset, write_dataset
-from syncrec.memory_models import fit_neighbours
 from syncrec.models import neighbours as neighbours_module
 from syncrec.models.neighbours import DECAY, ItemNeighbours, NeighbourScorer
 

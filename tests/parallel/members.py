@@ -10,11 +10,11 @@ import torch
 
 from builders import small_config
 from syncrec import fitting, pipeline
+from syncrec.baselines import fit_popularity
 from syncrec.checkpoint import load_checkpoint
 from syncrec.data.dataset import Dataset
 from syncrec.evaluation import PROTOCOLS, load_result, result_path
 from syncrec.fitting import TrainingSession
-from syncrec.memory_models import fit_popularity
 from syncrec.parallel import (
     gather_rows,
     gather_strided,

@@ -1,7 +1,7 @@
 """The command `baseline`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -19,24 +19,29 @@ def baseline(
     protocol: Annotated[
         list[str] | None, Parameter(help="full, sampled-999 or sampled-100; may be given several times [default: full]")
     ] = None,
-    seed: Annotated[int, Parameter(help="of the draw of negatives")] = 0,
+    seed: Annotated[int, Parameter(help="of the draw of negatives; bpr-mf is trained with seed 0")] = 0,
     refit: Annotated[
         Literal["none", "validation"],
         Parameter(help="validation: made of training and validation events, as with training.refit"),
     ] = "none",
     out: Annotated[Path | None, Parameter(help="write result files into the folder `results` of this one")] = None,
 ) -> None:
-    """Rank with a model that needs no run: popularity, item-kNN, BPR-MF."""
+    """Rank with a baseline that needs no run: popularity, item-kNN, BPR-MF."""
+    from syncrec.baselines import baseline_config, check_baseline_split, fit_baseline
     from syncrec.data.dataset import Dataset
     from syncrec.evaluation import find_protocol, result_path, save_result
-    from syncrec.memory_models import check_memory_model, fit_memory_model
     from syncrec.reports.summary import evaluation_tables
 
-    protocols = protocol or ["full"]
+    protocols = list(dict.fromkeys(protocol or ["full"]))
     for name in protocols:
         find_protocol(name)
-    check_memory_model(model, split, refit)
-    fitted = fit_memory_model(model, Dataset(dataset), refit)
+    config = baseline_config(model, refit)
+    check_baseline_split(model, split, refit)
+    data = Dataset(dataset)
+    if out:
+        for name in protocols:
+            _check_place(out, result_path(out, split, name, seed), (model, config, data.checksum))
+    fitted = fit_baseline(model, data, refit)
     for name in protocols:
         result = fitted.evaluate(split, name, seed)
         for table in evaluation_tables(result):
@@ -45,3 +50,25 @@ def baseline(
             place = result_path(out, split, name, seed)
             save_result(place, result)
             print(f"result: {place}")
+
+
+def _check_place(out: Path, place: Path, wanted: tuple[str, dict[str, Any], str]) -> None:
+    """See that nothing of another model, made otherwise or of another dataset would be lost.
+
+    Raises:
+        ArtifactError: something would, or `out` is no folder.
+    """
+    from syncrec.errors import ArtifactError
+    from syncrec.evaluation import load_result
+
+    if out.exists() and not out.is_dir():
+        raise ArtifactError(f"{out}: is no folder; choose another --out")
+    if (out / "run.json").exists():
+        raise ArtifactError(f"{out}: is a trained run, whose results these are not; choose another --out")
+    if place.exists():
+        found = load_result(place)
+        made = (found.provenance.model, dict(found.provenance.config), found.dataset_checksum)
+        if made != wanted:
+            raise ArtifactError(
+                f"{place}: is the result of {made[0]}, of another dataset or made otherwise; choose another --out"
+            )

@@ -31,7 +31,7 @@ _COMMANDS = [
     ),
     ("train", "train", "Train a model; stops cleanly on Ctrl-C and continues with --resume."),
     ("evaluate", "evaluate", "Rank every target in every answer; tables by domain, and which domain gains or loses."),
-    ("baseline", "baseline", "Rank with a model that needs no run: popularity, item-kNN, BPR-MF."),
+    ("baseline", "baseline", "Rank with a baseline that needs no run: popularity, item-kNN, BPR-MF."),
     ("compare", "compare", "Models over their training seeds: means, and differences to a baseline with intervals."),
     ("recommend", "recommend", "The best k items of a domain: for one user, for a history, or for every user."),
     ("report", "report", "Which service gains, which loses, from whom, and how sure that is: one HTML file."),

@@ -27,8 +27,8 @@ def evaluate(
     On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec evaluate ...`.
     """
     group = in_processes(processes)
+    from syncrec.baselines import fit_popularity
     from syncrec.evaluation import save_result
-    from syncrec.memory_models import fit_popularity
     from syncrec.parallel import process_group, together
     from syncrec.pipeline import open_run
     from syncrec.reports.summary import evaluation_tables
@@ -37,7 +37,8 @@ def evaluate(
     with told_once(group), process_group():
         opened = together(lambda: open_run(run, dataset))
         result = opened.evaluate(split, protocol, seed)
-        floor = fit_popularity(opened.dataset).evaluate(split, protocol, seed)
+        refit = opened.config.training.refit if split == "test" else "none"  # what the run's answers know
+        floor = fit_popularity(opened.dataset, refit).evaluate(split, protocol, seed)
     if not group.is_main:
         return
     for table in evaluation_tables(result, floor):

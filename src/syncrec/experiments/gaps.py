@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
 from syncrec.evaluation import EvaluationResult
+from syncrec.experiments.findings import Findings
 from syncrec.experiments.plan import Plan
-from syncrec.experiments.runner import Experiment
 from syncrec.reports.tables import Table
 
 __all__ = ["GapPoint", "correlations", "gap_content", "gap_points", "gap_table", "means_over_seeds"]
@@ -29,7 +29,7 @@ class GapPoint:
     true: float  # relative change of the metric, the joint cross answer against the twin: 0.05 is 5 % better
 
 
-def gap_points(experiment: Experiment, protocol: str) -> list[GapPoint]:
+def gap_points(experiment: Findings, protocol: str) -> list[GapPoint]:
     """A point for each dataset, seed and domain of which both runs are there; none without a twin in the plan."""
     plan = experiment.plan
     points: list[GapPoint] = []
@@ -41,7 +41,7 @@ def gap_points(experiment: Experiment, protocol: str) -> list[GapPoint]:
 
 
 def _of_dataset(
-    experiment: Experiment, dataset: str, results: Mapping[str, Sequence[EvaluationResult]]
+    experiment: Findings, dataset: str, results: Mapping[str, Sequence[EvaluationResult]]
 ) -> list[GapPoint]:
     plan = experiment.plan
     twins = {result.provenance.seed: result for result in results[str(plan.twin)]}

@@ -22,6 +22,7 @@ from syncrec.errors import SyncrecError
 __all__ = ["Job", "Outcome", "baseline_command", "evaluate_command", "run_jobs", "run_queue", "train_command"]
 
 _POLL_S = 0.5
+_PREFIX = [sys.executable, "-m", "syncrec"]
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,13 @@ class _Workers:
         """Run one command to its end; None, or its last line if it failed."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self._count > 1 else dict(os.environ)
         with job.log.open("ab") as out:
+            begun = out.tell()
             with self._lock:
                 if self._is_stopping:
                     return "stopped"
                 # A session of its own: Ctrl-C reaches this process alone, which then stops the others in order.
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "syncrec", *command],
+                    [*_PREFIX, *command],
                     stdout=out,
                     stderr=subprocess.STDOUT,
                     env=environment,
@@ -146,12 +148,16 @@ class _Workers:
                 self._running.discard(process)
         if code == 0:
             return None
-        return _last_line(job.log) or f"ended with status {code}"
+        told = _last_line(job.log, begun)
+        if code < 0:  # by a signal, and so without a word about it
+            return f"killed by signal {-code}" + (f" after {told!r}" if told else "")
+        return told or f"ended with status {code}"
 
 
-def _last_line(log: Path) -> str:
+def _last_line(log: Path, begun: int) -> str:
+    """The last line that is not blank from the byte `begun` on."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log.read_bytes()[begun:].decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise SyncrecError(f"{log}: cannot be read: {error.strerror}") from None
     return next((line for line in reversed(lines) if line.strip()), "")

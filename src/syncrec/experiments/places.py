@@ -18,7 +18,7 @@ class Places:
     | `tuning/DATASET/LABEL/` | `trial-N` runs; `chosen.json`, what validation chose; the files of `search.py` |
     | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
     | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
-    | `memory/DATASET/LABEL` | models without a run: their `results` folders alone |
+    | `baselines/DATASET/LABEL` | models without a run: their `results` folders alone |
     | `logs/` | what each process printed |
     """
 
@@ -44,9 +44,9 @@ class Places:
         """The run of one of its trials."""
         return self.tuning(dataset, label) / f"trial-{number:03d}"
 
-    def memory(self, dataset: str, label: str) -> Path:
+    def baseline(self, dataset: str, label: str) -> Path:
         """A model without a run: its `results` folder."""
-        return self.out / "memory" / dataset / label
+        return self.out / "baselines" / dataset / label
 
     def log(self, name: str) -> Path:
         """What the processes of a job printed."""

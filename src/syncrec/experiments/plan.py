@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from syncrec.baselines import BASELINES
 from syncrec.config import (
     Config,
     PrepareConfig,
@@ -20,7 +21,6 @@ from syncrec.config import (
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.evaluation.metrics import check_metric
 from syncrec.evaluation.protocols import find_protocol
-from syncrec.memory_models import MEMORY_MODELS
 from syncrec.models.registry import find_model
 
 __all__ = ["Cell", "ModelEntry", "Plan", "Range", "load_plan"]
@@ -43,7 +43,7 @@ class DatasetEntry(Section):
 
 
 class ModelEntry(Section):
-    """A row of the grid: a registered model (or one of `MEMORY_MODELS`) and the settings that are its own."""
+    """A row of the grid: a registered model and the settings that are its own, or one of `BASELINES`."""
 
     name: str = Field("", description="the registered model; by default the row's own label")
     settings: dict[str, Value] = Field(default_factory=dict, description="section.key = value, over the common ones")
@@ -99,10 +99,15 @@ class Plan(Section):
             if name is not None and name not in self.models:
                 raise ValueError(f"{field} must be one of the models ({', '.join(self.models)}), got {name!r}")
         for label, entry in self.models.items():
-            if entry.like and (self.models[entry.like].like or self.model_name(entry.like) in MEMORY_MODELS):
+            if entry.like and (self.models[entry.like].like or self.model_name(entry.like) in BASELINES):
                 raise ValueError(f"models.{label}.like must be a row that is tuned itself, got {entry.like!r}")
-            if entry.settings and self.model_name(label) in MEMORY_MODELS:
-                raise ValueError(f"models.{label}.settings: {self.model_name(label)} has none; leave them out")
+            if set(entry.settings) - {"training.refit"} and self.model_name(label) in BASELINES:
+                raise ValueError(
+                    f"models.{label}.settings: {self.model_name(label)} has none but training.refit; leave them out"
+                )
+        for field, label in (("subject", self.subject_label), ("twin", self.twin)) if self.twin else ():
+            if self.model_name(str(label)) in BASELINES:
+                raise ValueError(f"{field} must be a model that is trained, got {label!r}; name another as {field}")
         if self.tuning.trials and not self.tuning.space:
             raise ValueError("tuning.trials without tuning.space: name what to tune")
         return self
@@ -117,20 +122,24 @@ class Plan(Section):
         for dataset in self.datasets:
             for seed in self.seeds:
                 for label in self.models:
-                    if self.model_name(label) not in MEMORY_MODELS:
+                    if self.model_name(label) not in BASELINES:
                         yield Cell(dataset, label, seed)
 
-    def memory_rows(self) -> Iterator[tuple[str, str]]:
+    def baseline_rows(self) -> Iterator[tuple[str, str]]:
         """Dataset and label of every model without a run."""
         for dataset in self.datasets:
             for label in self.models:
-                if self.model_name(label) in MEMORY_MODELS:
+                if self.model_name(label) in BASELINES:
                     yield dataset, label
 
-    @property
-    def refit(self) -> str:
-        """Whether models without a run know validation events: what the common settings say of the others."""
-        return str(self.settings.get("training.refit", "none"))
+    def refit(self, label: str) -> Literal["none", "validation"]:
+        """Whether the model of a row knows validation events when it answers test queries."""
+        return self.config(label, self.seeds[0]).training.refit
+
+    def is_tuned(self, label: str) -> bool:
+        """Whether trials are spent on a row itself."""
+        entry = self.models[label]
+        return self.tuning.trials > 0 and entry.tune and not entry.like and self.model_name(label) not in BASELINES
 
     def model_name(self, label: str) -> str:
         """The registered model of a row."""
@@ -174,8 +183,9 @@ def load_plan(path: Path) -> Plan:
         raise ConfigError(f"{error} ({path})") from None
     _check_keys(plan, path)
     for label in plan.models:
-        if plan.model_name(label) not in MEMORY_MODELS:
-            find_model(plan.config(label, plan.seeds[0]).model.name)
+        config = plan.config(label, plan.seeds[0])
+        if plan.model_name(label) not in BASELINES:
+            find_model(config.model.name)
     base = path.resolve().parent
     entries = {name: _absolute(entry, base) for name, entry in plan.datasets.items()}
     return plan.model_copy(update={"datasets": entries})
@@ -203,6 +213,29 @@ def _check_keys(plan: Plan, path: Path) -> None:
             raise ConfigError(f"{where}: unknown key {key!r}{hint} (`syncrec keys` lists them; {path})")
     for key, choices in plan.tuning.space.items():
         _check_choices(key, choices, path)
+    _check_that_keys_matter(plan, path)
+
+
+def _check_that_keys_matter(plan: Plan, path: Path) -> None:
+    """Refuse what would be given and then not be what a run or a trial has."""
+    given = {"settings": set(plan.settings), "tuning.space": set(plan.tuning.space)}
+    given |= {f"models.{label}.settings": set(entry.settings) for label, entry in plan.models.items()}
+    for where, keys in given.items():
+        for key, winner in {"model.name": "models.LABEL.name", "training.seed": "seeds"}.items():
+            if key in keys:
+                raise ConfigError(f"{where}: {key} has no effect in a plan, where {winner} says it ({path})")
+    fixed = {"training.refit": "trials are never fitted again"}
+    if plan.tuning.epochs is not None:
+        fixed["training.epochs"] = "tuning.epochs says how long a trial is"
+    for key, why in fixed.items():
+        if key in plan.tuning.space:
+            raise ConfigError(f"tuning.space: {key} cannot be tuned: {why} ({path})")
+    for label, entry in plan.models.items() if plan.tuning.trials else ():
+        if plan.is_tuned(label) and (both := set(entry.settings) & set(plan.tuning.space)):
+            raise ConfigError(
+                f"models.{label}.settings: {min(both)} is also in tuning.space, and all its trials would be equal "
+                f"in it; leave out one, or set models.{label}.tune = false ({path})"
+            )
 
 
 def _check_choices(key: str, choices: list[Value] | Range, path: Path) -> None:
@@ -210,7 +243,7 @@ def _check_choices(key: str, choices: list[Value] | Range, path: Path) -> None:
     field = field_of(key)
     if isinstance(choices, Range) and field.annotation not in (int, float):
         raise ConfigError(f"tuning.space: {key} is no number; give a list of choices, not a range ({path})")
-    kind: Any = Annotated[field.annotation, *field.metadata]
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
     for value in (choices.low, choices.high) if isinstance(choices, Range) else choices:
         try:

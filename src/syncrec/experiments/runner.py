@@ -3,16 +3,18 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from syncrec import artifacts
+from syncrec.baselines import baseline_config
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
-from syncrec.evaluation import EvaluationResult, load_result, result_path
+from syncrec.evaluation import result_path
+from syncrec.experiments.findings import Findings
 from syncrec.experiments.jobs import (
     Job,
     Outcome,
@@ -22,11 +24,9 @@ from syncrec.experiments.jobs import (
     run_queue,
     train_command,
 )
-from syncrec.experiments.places import Places
-from syncrec.experiments.plan import Cell, Plan
+from syncrec.experiments.plan import Cell, Tuning
 from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch, Taken, earlier_values
 from syncrec.experiments.tuning import Tuned, tune
-from syncrec.memory_models import MEMORY_MODELS
 
 __all__ = ["Experiment"]
 
@@ -34,16 +34,13 @@ Report = Callable[[str], None]
 
 
 @dataclass
-class Experiment:
+class Experiment(Findings):
     """A plan and the directory it is carried out in."""
 
-    plan: Plan
-    out: Path
     num_workers: int = 1
     report: Report = print
     joins: bool = False  # work beside other processes in the same directory
     is_leader: bool = field(default=True, init=False)  # false once it has joined a process that does the rest
-    _checksums: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self) -> list[str]:
         """Prepare, tune, train and evaluate what is not there yet; the faults of what failed.
@@ -64,7 +61,7 @@ class Experiment:
                 self._prepare(name)
             faults = self._tune_all()
             runs = (self._job(cell) for cell in self.plan.cells() if self._is_ready(cell))
-            others = (self._memory_job(*place) for place in self.plan.memory_rows())
+            others = (self._baseline_job(*place) for place in self.plan.baseline_rows())
             jobs = [job for job in (*runs, *others) if job is not None]
             return [*faults, *self._run(jobs, "train")]
 
@@ -78,65 +75,6 @@ class Experiment:
             self.report(f"{self.out}: another process is at work; joining its searches")
             return False
         return True
-
-    def results(self, dataset: str, protocol: str) -> dict[str, list[EvaluationResult]]:
-        """What there is so far: the results of each model, one a seed."""
-        found = {}
-        for label in self.plan.models:
-            files = [path for path in self._result_files(dataset, label, protocol) if path.exists()]
-            if files:
-                found[label] = [self._result(dataset, path) for path in files]
-        return found
-
-    def _result(self, dataset: str, path: Path) -> EvaluationResult:
-        result = load_result(path)
-        self._check_dataset(dataset, result.dataset_checksum, path)
-        return result
-
-    def _check_dataset(self, dataset: str, checksum: str, what: Path) -> None:
-        if dataset not in self._checksums:
-            self._checksums[dataset] = Dataset(self.dataset_path(dataset), check_content=False).checksum
-        if checksum != self._checksums[dataset]:
-            raise ConfigError(f"{what}: is of another dataset than {dataset} is now; choose another --out")
-
-    def chosen(self, dataset: str, label: str) -> dict[str, Any]:
-        """What tuning chose for a model (or for the one it is `like`); nothing if that was not tuned."""
-        path = self.places.tuning(dataset, self.plan.models[label].like or label) / "chosen.json"
-        return dict(artifacts.read_json(path, "chosen settings")["chosen"]) if path.exists() else {}
-
-    def tuning_trials(self, dataset: str, label: str) -> int:
-        """How many trials were spent on a model itself."""
-        path = self.places.tuning(dataset, label) / "chosen.json"
-        return len(artifacts.read_json(path, "chosen settings")["trials"]) if path.exists() else 0
-
-    def cpu_seconds(self, dataset: str, label: str) -> list[float]:
-        """CPU seconds of training of each finished run."""
-        return [sum(record["cpu_seconds"] for record in records) for records in self._logs(dataset, label)]
-
-    def last_record(self, dataset: str, label: str, seed: int) -> dict[str, Any]:
-        """What the log of a run says of the last epoch that was trained; nothing if it has none."""
-        records = self._records(dataset, label, seed)
-        return records[-1] if records else {}
-
-    def num_parameters(self, dataset: str, label: str) -> int | None:
-        """Numbers that the model learns; None for a model that is no run, or without a run so far."""
-        run = self.places.run(Cell(dataset, label, self.plan.seeds[0]))
-        if not (run / "best.safetensors").exists():
-            return None
-        from syncrec.models.registry import build_model
-        from syncrec.runs import RunDirectory
-
-        opened = RunDirectory.open(run)
-        return sum(part.numel() for part in build_model(opened.catalogue, opened.config.model).parameters())
-
-    @property
-    def places(self) -> Places:
-        """Where everything lies."""
-        return Places(self.out)
-
-    def dataset_path(self, name: str) -> Path:
-        """Where a dataset of the plan lies once it is prepared."""
-        return self.plan.datasets[name].dataset or self.places.dataset(name)
 
     # preparing
 
@@ -166,19 +104,15 @@ class Experiment:
         """Spend the budget where it was not spent yet; the faults of searches without a finished trial."""
         if not self.plan.tuning.trials:
             return []
-        rows = [label for label in self.plan.models if self._is_tuned(label)]
+        rows = [label for label in self.plan.models if self.plan.is_tuned(label)]
         found = [self._tune(dataset, label) for dataset in self.plan.datasets for label in rows]
         return [fault for fault in found if fault]
-
-    def _is_tuned(self, label: str) -> bool:
-        entry = self.plan.models[label]
-        return entry.tune and not entry.like and self.plan.model_name(label) not in MEMORY_MODELS
 
     def _is_ready(self, cell: Cell) -> bool:
         """Whether a cell's settings are known: those that tuning is to choose may not have been found."""
         label = self.plan.models[cell.label].like or cell.label
         is_chosen = (self.places.tuning(cell.dataset, label) / "chosen.json").exists()
-        return is_chosen or not (self.plan.tuning.trials and self._is_tuned(label))
+        return is_chosen or not self.plan.is_tuned(label)
 
     def _tune(self, dataset: str, label: str) -> str | None:
         """Search, or see that what was found before is an answer to the same question; the fault if no trial ended."""
@@ -189,7 +123,7 @@ class Experiment:
         }
         if (place / "chosen.json").exists():
             before = artifacts.read_json(place / "chosen.json", "chosen settings")
-            if any(before.get(key, value) != value for key, value in question.items()):
+            if _filled_in(before, question) != question:
                 raise ConfigError(f"{place}: was made with other settings than the plan has now; choose another --out")
             return None
         if self.joins or self.num_workers > 1 or (place / JOURNAL_NAME).exists():
@@ -198,7 +132,8 @@ class Experiment:
             with artifacts.exclusive(place):
                 tuned = tune(self.plan, label, lambda number, values: self._trial_value(dataset, label, number, values))
         if all(value is None for _, value in tuned.trials):
-            return f"tuning of {dataset} {label}: none of {len(tuned.trials)} trials ended  ({self.out / 'logs'})"
+            again = f"see {self.out / 'logs'}; to try again, remove {place}"
+            return f"tuning of {dataset} {label}: none of {len(tuned.trials)} trials ended; {again}"
         if not (place / "chosen.json").exists():  # a process that has joined may have been the first to see the end
             trials = [{"settings": s, "value": v} for s, v in tuned.trials]
             artifacts.write_json(place / "chosen.json", {"chosen": tuned.chosen, "trials": trials, **question})
@@ -302,27 +237,32 @@ class Experiment:
         config = self.plan.config(cell.label, cell.seed, self.chosen(cell.dataset, cell.label))
         run, dataset = self.places.run(cell), self.dataset_path(cell.dataset)
         commands: list[list[str]] = []
-        if not self._is_trained(cell.dataset, run, config):
+        is_trained = self._is_trained(cell.dataset, run, config)
+        if not is_trained:
             place = self.places.config(cell)
             commands.append(train_command(dataset, run, _write_config(place, config)))
-        for protocol in self.plan.protocols:
-            if not result_path(run, "test", protocol).exists():
+        for protocol in self.plan.protocols:  # a result of an unfinished run is of the best epoch by then
+            if not (is_trained and result_path(run, "test", protocol).exists()):
                 commands.append(evaluate_command(run, dataset, protocol))
         return Job(str(cell), commands, self.places.log(str(cell))) if commands else None
 
-    def _memory_job(self, dataset: str, label: str) -> Job | None:
-        """What is left to do for a model without a run, None if nothing is; it is made once for all protocols."""
-        place, refit = self.places.memory(dataset, label), self.plan.refit
-        left = []
+    def _baseline_job(self, dataset: str, label: str) -> Job | None:
+        """What is left to do for a baseline without a run, None if nothing is; it is made once for all protocols."""
+        place, refit, model = self.places.baseline(dataset, label), self.plan.refit(label), self.plan.model_name(label)
+        wanted, left = (model, baseline_config(model, refit)), []
         for protocol in self.plan.protocols:
             path = result_path(place, "test", protocol)
             if not path.exists():
                 left.append(protocol)
-            elif self._result(dataset, path).provenance.config.get("refit") != refit:
+                continue
+            found = self.result(dataset, path).provenance
+            if (found.model, found.config) != wanted:
                 raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
+        if not left:
+            return None
         name = f"{dataset} {label}"
-        command = baseline_command(self.plan.model_name(label), self.dataset_path(dataset), left, refit, place)
-        return Job(name, [command], self.places.log(name)) if left else None
+        command = baseline_command(model, self.dataset_path(dataset), left, refit, place)
+        return Job(name, [command], self.places.log(name))
 
     def _is_trained(self, dataset: str, run: Path, config: Config) -> bool:
         """Whether a run is finished; refuses one with other settings or of another dataset."""
@@ -333,7 +273,7 @@ class Experiment:
         from syncrec.runs import RunDirectory
 
         opened = RunDirectory.open(run)
-        self._check_dataset(dataset, opened.info["dataset_checksum"], run)
+        self.check_dataset(dataset, opened.info["dataset_checksum"], run)
         return opened.is_finished()
 
     def _run(self, jobs: Sequence[Job], what: str) -> list[str]:
@@ -354,27 +294,13 @@ class Experiment:
         run_jobs(jobs, self.num_workers, finished)
         return faults
 
-    def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
-        if self.plan.model_name(label) in MEMORY_MODELS:
-            return [result_path(self.places.memory(dataset, label), "test", protocol)]
-        runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
-        return [result_path(run, "test", protocol) for run in runs]
 
-    def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
-        from syncrec.runs import RunDirectory
-
-        for seed in self.plan.seeds:
-            path = self.places.run(Cell(dataset, label, seed))
-            if path.exists() and RunDirectory.open(path).is_finished():
-                yield self._records(dataset, label, seed)
-
-    def _records(self, dataset: str, label: str, seed: int) -> list[dict[str, Any]]:
-        """What the logs of a run say of every epoch, the second fit's after the first's."""
-        from syncrec.runs import RunDirectory
-        from syncrec.training.tracking import read_log
-
-        logs = RunDirectory.open(self.places.run(Cell(dataset, label, seed))).logs()
-        return [record for log in logs for record in read_log(log)]
+def _filled_in(before: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
+    """The question that a search was an answer to, with the defaults of settings that there were not then."""
+    kinds: dict[str, type[Tuning | Config]] = {"tuning": Tuning, "config": Config}
+    return {
+        key: kind.model_validate(before.get(key, question[key])).model_dump(mode="json") for key, kind in kinds.items()
+    }
 
 
 def _best_value(run: Path) -> float | None:

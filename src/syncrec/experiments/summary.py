@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from syncrec import artifacts
+from syncrec.baselines import BASELINES
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
+from syncrec.experiments.findings import Findings
 from syncrec.experiments.gap_plot import draw_gaps
 from syncrec.experiments.gaps import GapPoint, gap_content, gap_points, gap_table
 from syncrec.experiments.plan import Plan
-from syncrec.experiments.runner import Experiment
-from syncrec.memory_models import MEMORY_MODELS
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
 from syncrec.stats import holm_correction
 
@@ -46,7 +46,7 @@ class _Row:
         return {**domains, MACRO: [s.macro[metric] for s in summaries]}
 
 
-def write_summary(experiment: Experiment, markdown: Path) -> dict[str, Any]:
+def write_summary(experiment: Findings, markdown: Path) -> dict[str, Any]:
     """Write `results.md` and, beside it, `results.json`; gives the content of the latter."""
     content = summarise_experiment(experiment)
     artifacts.write_text(markdown, "\n".join(_markdown(experiment, content, _picture_beside(markdown))) + "\n")
@@ -64,7 +64,7 @@ def _picture_beside(markdown: Path) -> Path | None:
     return None if find_spec("matplotlib") is None else markdown.with_name(f"{markdown.stem}-gap.svg")
 
 
-def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
+def summarise_experiment(experiment: Findings) -> dict[str, Any]:
     """Metrics of every answer, paired differences, cost; `tables` holds them as text for each dataset and protocol."""
     plan = experiment.plan
     content: dict[str, Any] = {"machine": _machine(), "seeds": plan.seeds, "sections": []}
@@ -78,7 +78,7 @@ def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
                 content["sections"].append(section)
                 content["tables"][f"{dataset}, {protocol}"] = tables
     content["chosen"] = {
-        dataset: {label: chosen for label in plan.models if (chosen := experiment.chosen(dataset, label))}
+        dataset: {label: chosen for label in plan.models if (chosen := experiment.effective(dataset, label))}
         for dataset in plan.datasets
     }
     names = sorted({name for name, _ in computed_by})
@@ -89,9 +89,7 @@ def summarise_experiment(experiment: Experiment) -> dict[str, Any]:
     return content
 
 
-def _section(
-    experiment: Experiment, dataset: str, protocol: str, results: Results
-) -> tuple[dict[str, Any], list[Table]]:
+def _section(experiment: Findings, dataset: str, protocol: str, results: Results) -> tuple[dict[str, Any], list[Table]]:
     plan = experiment.plan
     rows = [_Row(label, answer, found) for label, found in results.items() for answer in found[0].answers]
     comparisons = list(_comparisons(plan, rows))
@@ -124,7 +122,7 @@ def _main_row(rows: Sequence[_Row], label: str) -> _Row | None:
 def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
     """Over the seeds that both have, a model that is no run meeting each of them; None if there is none."""
     pair = (candidate, baseline)
-    trained = [row for row in pair if plan.model_name(row.label) not in MEMORY_MODELS]
+    trained = [row for row in pair if plan.model_name(row.label) not in BASELINES]
     common = set.intersection(*({r.provenance.seed for r in row.results} for row in trained or pair))
     sides = [
         Contestant(
@@ -194,7 +192,7 @@ def _p_values_over_models(comparisons: Sequence[Comparison]) -> list[float]:
     return holm_correction([found.macro.p_value for found in comparisons])
 
 
-def _cost(experiment: Experiment, dataset: str, label: str) -> dict[str, float | int | None]:
+def _cost(experiment: Findings, dataset: str, label: str) -> dict[str, float | int | None]:
     seconds = experiment.cpu_seconds(dataset, label)
     return {
         "cpu_seconds": round(float(np.mean(seconds)), 1) if seconds else None,
@@ -222,7 +220,7 @@ def _machine() -> dict[str, str]:
     }
 
 
-def _markdown(experiment: Experiment, content: Mapping[str, Any], picture: Path | None) -> Iterator[str]:
+def _markdown(experiment: Findings, content: Mapping[str, Any], picture: Path | None) -> Iterator[str]:
     plan = experiment.plan
     yield "# Results\n"
     yield (
@@ -236,6 +234,10 @@ def _markdown(experiment: Experiment, content: Mapping[str, Any], picture: Path 
         told = "; ".join(f"{name} {', '.join(found)}" for name, found in several.items())
         yield f"**Results of different versions are compared here**: {told}.\n"
     yield _budget(experiment)
+    refit = plan.refit(plan.subject_label)
+    if others := [label for label in plan.models if plan.refit(label) != refit]:
+        what = "training events alone" if refit == "validation" else "validation events, too"
+        yield f"Unlike {plan.subject_label}, these models know {what}: {', '.join(others)}.\n"
     for title, tables in content["tables"].items():
         yield f"## {title}\n"
         yield from (table.to_markdown() for table in tables)
@@ -256,7 +258,7 @@ def _correlations(found: Mapping[str, Any]) -> str:
     )
 
 
-def _budget(experiment: Experiment) -> str:
+def _budget(experiment: Findings) -> str:
     plan = experiment.plan
     if not plan.tuning.trials:
         return "No tuning: every model has the settings of the plan.\n"
@@ -266,8 +268,8 @@ def _budget(experiment: Experiment) -> str:
     ]
     for dataset in plan.datasets:
         for label, entry in plan.models.items():
-            if chosen := experiment.chosen(dataset, label):
-                settings = ", ".join(f"{key} = {entry.settings.get(key, value)}" for key, value in chosen.items())
+            if chosen := experiment.effective(dataset, label):
+                settings = ", ".join(f"{key} = {value}" for key, value in chosen.items())
                 trials = experiment.tuning_trials(dataset, label)
                 spent = f"those of {entry.like}" if entry.like else f"{trials} trials"
                 lines.append(f"- {dataset}, {label} ({spent}): {settings}")

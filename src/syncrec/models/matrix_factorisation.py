@@ -2,7 +2,7 @@
 
 Source: Rendle et al., *BPR: Bayesian Personalized Ranking from Implicit Feedback*, UAI 2009 (arXiv 1205.2618). Score of
 item i for user u: x_ui = <p_u, q_i> + b_i, with an item bias as in the authors' MyMediaLite. A training event (u, i)
-meets an item j that u does not have in training, and costs -ln sigmoid(x_ui - x_uj) and L2 on what the triple uses.
+meets an item j that u does not have there, and costs -ln sigmoid(x_ui - x_uj) and L2 on what the triple uses.
 
 Departures: j is drawn from the domain of i, since the question is always which item of a given domain comes next; an
 epoch takes every training event once, where the paper draws triples with replacement; minibatches with Adam (Kingma
@@ -82,7 +82,7 @@ class TrainingTriples:
     def draw(self, random: np.random.Generator) -> tuple[Ints, Ints, Ints]:
         """All events in a random order: users, items, negatives, each [n].
 
-        An event is left out if none of 20 draws finds an item of the domain that the user does not have in training.
+        An event is left out if none of 20 draws finds an item of the domain that the user lacks.
         """
         order = random.permutation(len(self.users))
         users, first, size = self.users[order], self._first[order], self._size[order]

@@ -113,13 +113,13 @@ class VectorScorer:
 
 
 class PopularityScorer:
-    """Every query's score of an item is the item's number of events: of training, or before `ends`, int64 [U]."""
+    """Every query's score of an item is the item's number of events: of training, or before the later `ends` [U]."""
 
     def __init__(self, dataset: Dataset, ends: Ints | None = None) -> None:
         counts = np.asarray(dataset.item_counts)
         if ends is not None:
-            _, events = event_ranges(np.asarray(dataset.user_offsets[:-1]), ends)
-            counts = np.bincount(dataset.items[events], minlength=dataset.num_items)
+            _, later = event_ranges(np.asarray(dataset.train_end), ends)
+            counts = counts + np.bincount(dataset.items[later], minlength=dataset.num_items)
         self._counts = counts.astype(np.float32)
 
     def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:

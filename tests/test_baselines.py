@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from syncrec.baselines import BASELINES, fit_baseline, fit_matrix_factorisation, fit_neighbours, fit_popularity
 from syncrec.errors import ConfigError, UnknownNameError
-from syncrec.memory_models import MEMORY_MODELS, fit_memory_model, fit_neighbours, fit_popularity
+from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer, refit_factors
 from syncrec.models.neighbours import ItemNeighbours
+from syncrec.validation import best_factors
 
 
 def num_events(dataset, ends):
@@ -38,9 +40,27 @@ def test_neighbours_know_validation_events_in_a_second_fit(tiny_dataset):
     assert not np.array_equal(own, ItemNeighbours(tiny_dataset).similarities(0, 10).toarray())
 
 
-@pytest.mark.parametrize("name", MEMORY_MODELS)
+def test_a_second_fit_of_bpr_mf_takes_as_long_as_validation_chose(tiny_dataset):
+    settings = FactorSettings(dim=4, batch_size=16, epochs=6, validate_every=1, learning_rate=0.05)
+    _, epoch = best_factors(tiny_dataset, 0, settings)
+    assert epoch < 6
+    queries = tiny_dataset.queries("test")
+    model = fit_matrix_factorisation(tiny_dataset, "validation", settings=settings)
+    expected = factor_scorer(refit_factors(tiny_dataset, epoch, 0, settings), queries)
+    numbers = np.arange(len(queries))
+    found = model.make_scorers(queries)["cross"].scores(numbers, 0, 10)
+    assert np.array_equal(found, expected.scores(numbers, 0, 10))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_another_word_for_the_second_fit_is_refused(tiny_dataset, name):
+    with pytest.raises(ConfigError, match="refit must be one of none, validation, got 'validtion'"):
+        fit_baseline(name, tiny_dataset, "validtion")
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_what_knows_validation_events_is_not_asked_for_them(tiny_dataset, name):
-    model = fit_memory_model(name, tiny_dataset, "validation")
+    model = fit_baseline(name, tiny_dataset, "validation")
     assert model.evaluate("test").provenance.model == name
     with pytest.raises(ConfigError, match=f"{name} that is made of validation events .* evaluate the test split"):
         model.evaluate("validation")
@@ -48,4 +68,4 @@ def test_what_knows_validation_events_is_not_asked_for_them(tiny_dataset, name):
 
 def test_an_unknown_name_is_told_what_there_is(tiny_dataset):
     with pytest.raises(UnknownNameError, match="unknown model 'item-nn'; nearest: 'item-knn'; those that need no run"):
-        fit_memory_model("item-nn", tiny_dataset)
+        fit_baseline("item-nn", tiny_dataset)

@@ -1,11 +1,10 @@
-"""Models that are no run: made from a dataset in one go, and ranked as trained models are."""
+"""Baselines that are no run: made from a dataset in one go, and ranked as trained models are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from syncrec.data.dataset import Dataset, Queries, Split
@@ -20,12 +19,13 @@ from syncrec.ranker import shared_ranks_of
 from syncrec.validation import best_factors
 
 __all__ = [
-    "MEMORY_MODELS",
-    "MemoryModel",
+    "BASELINES",
+    "Baseline",
     "Refit",
-    "check_memory_model",
+    "baseline_config",
+    "check_baseline_split",
+    "fit_baseline",
     "fit_matrix_factorisation",
-    "fit_memory_model",
     "fit_neighbours",
     "fit_popularity",
 ]
@@ -35,7 +35,7 @@ Refit = Literal["none", "validation"]
 
 
 @dataclass(frozen=True)
-class MemoryModel:
+class Baseline:
     """A model that knows the dataset's users, and what it was made of."""
 
     dataset: Dataset
@@ -50,7 +50,7 @@ class MemoryModel:
             UnknownNameError: there is no such protocol.
             DataError: there are no queries.
         """
-        check_memory_model(self.provenance.model, split, self.provenance.config["refit"])
+        check_baseline_split(self.provenance.model, split, self.provenance.config["refit"])
         queries = self.dataset.queries(split)
 
         def rank(draw: NegativeDraw | None) -> Ranks:
@@ -59,28 +59,28 @@ class MemoryModel:
         return evaluate_ranks(queries, self.dataset, rank, self.provenance, protocol=protocol, split=split, seed=seed)
 
 
-def fit_popularity(dataset: Dataset, refit: Refit = "none") -> MemoryModel:
+def fit_popularity(dataset: Dataset, refit: Refit = "none") -> Baseline:
     """The floor, answer `popularity`: items ranked by their number of events."""
-    scorer = PopularityScorer(dataset, _ends(dataset, refit))
-    provenance = Provenance(model="popularity", config={"refit": refit})
-    return MemoryModel(dataset, provenance, lambda _: {"popularity": scorer})
+    config = baseline_config("popularity", refit)
+    scorer = PopularityScorer(dataset, None if refit == "none" else np.asarray(dataset.validation_end))
+    return Baseline(dataset, Provenance(model="popularity", config=config), lambda _: {"popularity": scorer})
 
 
-def fit_neighbours(dataset: Dataset, refit: Refit = "none") -> MemoryModel:
+def fit_neighbours(dataset: Dataset, refit: Refit = "none") -> Baseline:
     """Item-kNN: `cross` after the whole history, `single` after the history in the target's domain."""
-    neighbours = ItemNeighbours(dataset, ends=_ends(dataset, refit))
+    config = baseline_config("item-knn", refit)
+    neighbours = ItemNeighbours(dataset, ends=None if refit == "none" else np.asarray(dataset.validation_end))
     views: tuple[ViewName, ...] = ("cross", "single")
 
     def scorers(queries: Queries) -> dict[str, Scorer]:
         return {view: NeighbourScorer(dataset, queries, neighbours, view) for view in views}
 
-    config = {"num_neighbours": NUM_NEIGHBOURS, "decay": DECAY, "refit": refit}
-    return MemoryModel(dataset, Provenance(model="item-knn", config=config), scorers)
+    return Baseline(dataset, Provenance(model="item-knn", config=config), scorers)
 
 
 def fit_matrix_factorisation(
     dataset: Dataset, refit: Refit = "none", *, seed: int = 0, settings: FactorSettings | None = None
-) -> MemoryModel:
+) -> Baseline:
     """BPR-MF, answer `cross`; the validation split chooses the epoch (full MRR, mean of domains), `seed` the rest.
 
     A user without events to learn from gets item biases.
@@ -88,55 +88,65 @@ def fit_matrix_factorisation(
     Raises:
         DataError: there is nothing to train on, or no validation target.
     """
-    check_trainable(dataset)
     settings = settings or FactorSettings()
+    config = {**baseline_config("bpr-mf", refit), **asdict(settings)}
+    check_trainable(dataset)
     factors, num_epochs = best_factors(dataset, seed, settings)
     if refit == "validation":
         factors = refit_factors(dataset, num_epochs, seed, settings)
-    provenance = Provenance(
-        model="bpr-mf",
-        seed=seed,
-        config={**asdict(settings), "refit": refit},
-        versions=versions(torch=torch.__version__),
-    )
-    return MemoryModel(dataset, provenance, lambda queries: {"cross": factor_scorer(factors, queries)})
+    provenance = Provenance(model="bpr-mf", seed=seed, config=config, versions=versions(torch=torch.__version__))
+    return Baseline(dataset, provenance, lambda queries: {"cross": factor_scorer(factors, queries)})
 
 
-MEMORY_MODELS: Mapping[str, Callable[[Dataset, Refit], MemoryModel]] = {
+BASELINES: Mapping[str, Callable[[Dataset, Refit], Baseline]] = {
     "popularity": fit_popularity,
     "item-knn": fit_neighbours,
     "bpr-mf": fit_matrix_factorisation,
 }
 """Evaluated once for each dataset. `bpr-mf` is trained for it, with settings of its own."""
 
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "popularity": {},
+    "item-knn": {"num_neighbours": NUM_NEIGHBOURS, "decay": DECAY},
+    "bpr-mf": asdict(FactorSettings()),
+}
 
-def check_memory_model(name: str, split: Split, refit: str) -> None:
-    """See that there is a model of that `name`, and that it may be asked for the events of `split`.
+
+def baseline_config(name: str, refit: Refit) -> dict[str, Any]:
+    """What one of `BASELINES` is made with; goes into its results.
 
     Raises:
-        UnknownNameError: there is none.
-        ConfigError: it would know the events.
+        UnknownNameError: there is none of that name.
+        ConfigError: `refit` is no `Refit`.
     """
-    if name not in MEMORY_MODELS:
-        remedy = f"those that need no run are {', '.join(MEMORY_MODELS)}; `syncrec train` trains the others"
-        raise UnknownNameError("model", name, MEMORY_MODELS, remedy)
-    if split == refit:
+    if name not in BASELINES:
+        remedy = f"those that need no run are {', '.join(BASELINES)}; `syncrec train` trains the others"
+        raise UnknownNameError("model", name, BASELINES, remedy)
+    if refit not in get_args(Refit):
+        raise ConfigError(f"refit must be one of {', '.join(get_args(Refit))}, got {refit!r}")
+    return {**_SETTINGS[name], "refit": refit}
+
+
+def check_baseline_split(name: str, split: Split, refit: Refit) -> None:
+    """See that a baseline may be asked for the events of `split`.
+
+    Raises:
+        ConfigError: it knows them.
+    """
+    if split == "validation" and refit != "none":
         raise ConfigError(
-            f"{name} that is made of validation events (refit = validation) knows the answers of the validation split; "
+            f"{name} that is made of validation events (refit = {refit}) knows the answers of the validation split; "
             "evaluate the test split, or take refit = none"
         )
 
 
-def fit_memory_model(name: str, dataset: Dataset, refit: Refit = "none") -> MemoryModel:
-    """One of `MEMORY_MODELS`.
+def fit_baseline(name: str, dataset: Dataset, refit: Refit = "none") -> Baseline:
+    """One of `BASELINES`.
 
     Raises:
         UnknownNameError: there is none of that name.
+        ConfigError: `refit` is no `Refit`.
         DataError: the dataset has nothing to learn from.
     """
-    check_memory_model(name, "test", refit)
-    return MEMORY_MODELS[name](dataset, refit)
-
-
-def _ends(dataset: Dataset, refit: Refit) -> npt.NDArray[np.int64]:
-    return np.asarray(dataset.train_end if refit == "none" else dataset.validation_end)
+    baseline_config(name, refit)
+    return BASELINES[name](dataset, refit)
