@@ -130,6 +130,15 @@ def test_a_search_made_before_there_was_a_setting_is_still_an_answer(experiment,
         replace(experiment, out=tmp_path / "out")._tune("small", "syncrec")
 
 
+def test_a_search_is_not_gone_on_with_under_another_plan(experiment, tmp_path):
+    place = tmp_path / "out/tuning/small/syncrec"
+    shutil.copytree(experiment.places.tuning("small", "syncrec"), place)
+    (place / "chosen.json").unlink()
+    changed = changed_plan(experiment, settings={**experiment.plan.settings, "model.dim": 32})
+    with pytest.raises(ConfigError, match="syncrec: was made with other settings than the plan has now"):
+        replace(changed, out=tmp_path / "out")._tune("small", "syncrec")
+
+
 def test_a_result_of_a_run_that_is_still_in_training_does_not_count(experiment, tmp_path):
     """Somebody may evaluate it by hand; the answer is of the best epoch by then."""
     cell, out = Cell("small", "alone", 0), tmp_path / "out"

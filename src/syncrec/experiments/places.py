@@ -15,7 +15,7 @@ class Places:
     | place | what |
     |---|---|
     | `datasets/NAME` | datasets prepared from raw logs |
-    | `tuning/DATASET/LABEL/` | `trial-N` runs; `chosen.json`, what validation chose; the files of `search.py` |
+    | `tuning/DATASET/LABEL/` | `question.json`, `trial-N` runs, `chosen.json`; the files of `search.py` |
     | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
     | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
     | `baselines/DATASET/LABEL` | models without a run: their `results` folders alone |

@@ -121,11 +121,13 @@ class Experiment(Findings):
             "tuning": self.plan.tuning.model_dump(mode="json"),
             "config": self.plan.config(label, self.plan.tuning.seed).model_dump(mode="json"),
         }
-        if (place / "chosen.json").exists():
-            before = artifacts.read_json(place / "chosen.json", "chosen settings")
-            if _filled_in(before, question) != question:
+        for file in (place / "chosen.json", place / "question.json"):
+            if file.exists() and _filled_in(artifacts.read_json(file, "settings of a search"), question) != question:
                 raise ConfigError(f"{place}: was made with other settings than the plan has now; choose another --out")
+        if (place / "chosen.json").exists():
             return None
+        if not (place / "question.json").exists():
+            artifacts.write_json(place / "question.json", question)
         if self.joins or self.num_workers > 1 or (place / JOURNAL_NAME).exists():
             tuned = self._search(dataset, label)
         else:
