@@ -1,5 +1,7 @@
 """A small experiment, carried out once."""
 
+from pathlib import Path
+
 import pytest
 
 from jobs import TINY, write_small_log
@@ -60,5 +62,6 @@ def experiment(plan_path, tmp_path_factory):
 def pytest_collection_modifyitems(items):
     """Whoever comes first waits for the experiment: some twenty processes, one after another on a busy machine."""
     for item in items:
-        if "experiment" in item.fixturenames and item.get_closest_marker("timeout") is None:
+        is_ours = item.path.is_relative_to(Path(__file__).parent) and "experiment" in item.fixturenames
+        if is_ours and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(400))

@@ -67,6 +67,10 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
             'twin = "popularity"\n[datasets.d]\nlog = "log.csv"\n[models.sasrec]\n[models.popularity]',
             "twin must be a model that is trained, got 'popularity'",
         ),
+        (
+            '[datasets.d]\nlog = "log.csv"\n[models.sasrec]\n[models.popularity]\nlike = "sasrec"',
+            "models.popularity.like: popularity is not tuned; leave it out",
+        ),
         ('settings = {"training.seed" = 3}', "settings: training.seed has no effect in a plan, where seeds says it"),
         (
             '[tuning.space]\n"model.name" = ["sasrec"]',
@@ -100,6 +104,17 @@ def test_a_bad_plan_is_refused_in_one_line(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said) as error:
         load_plan(plan_with(tmp_path, text))
     assert "\n" not in str(error.value)
+
+
+def test_a_baseline_asks_nothing_of_settings_that_others_make_sense_of(tmp_path):
+    text = """settings = {"model.num_cross_experts" = 4}
+        [datasets.d]
+        log = "log.csv"
+        [models.syncrec]
+        settings = {"model.num_experts" = 6}
+        [models.popularity]
+    """
+    assert load_plan(plan_with(tmp_path, text)).refit("popularity") == "none"
 
 
 def test_choices_may_be_words_and_switches(tmp_path):

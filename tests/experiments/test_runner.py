@@ -124,10 +124,12 @@ def test_a_search_made_before_there_was_a_setting_is_still_an_answer(experiment,
     del content["config"]["loss"]["mean_over"]
     (place / "chosen.json").write_text(json.dumps(content))
     assert replace(experiment, out=tmp_path / "out")._tune("small", "syncrec") is None
-    content["config"]["loss"]["mean_over"] = "users"
-    (place / "chosen.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="syncrec: was made with other settings than the plan has now"):
-        replace(experiment, out=tmp_path / "out")._tune("small", "syncrec")
+    loss = content["config"]["loss"]
+    for other in ({**loss, "mean_over": "users"}, {**loss, "of a later version": 1}, {"kind": loss["kind"]}):
+        content["config"]["loss"] = other
+        (place / "chosen.json").write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match="syncrec: was made with other settings than the plan has now"):
+            replace(experiment, out=tmp_path / "out")._tune("small", "syncrec")
 
 
 def test_a_search_is_not_gone_on_with_under_another_plan(experiment, tmp_path):
@@ -146,10 +148,10 @@ def test_a_result_of_a_run_that_is_still_in_training_does_not_count(experiment, 
     copy = replace(experiment, out=out)
     assert copy._job(cell) is None
     state = out / "runs/small/alone/seed-0/last.safetensors"
-    shutil.copy(out / "runs/small/alone/seed-0/best.safetensors", tmp_path / "best")
     state.unlink()
     assert not RunDirectory.open(out / "runs/small/alone/seed-0").is_finished()
     assert [command[0] for command in copy._job(cell).commands] == ["train", "evaluate"]
+    assert not (out / "runs/small/alone/seed-0/results/test-full.json").exists(), "nor once it is trained"
     assert [r.provenance.seed for r in copy.results("small", "full")["alone"]] == [1]
 
 

@@ -101,15 +101,21 @@ class Plan(Section):
         for label, entry in self.models.items():
             if entry.like and (self.models[entry.like].like or self.model_name(entry.like) in BASELINES):
                 raise ValueError(f"models.{label}.like must be a row that is tuned itself, got {entry.like!r}")
-            if set(entry.settings) - {"training.refit"} and self.model_name(label) in BASELINES:
-                raise ValueError(
-                    f"models.{label}.settings: {self.model_name(label)} has none but training.refit; leave them out"
-                )
         for field, label in (("subject", self.subject_label), ("twin", self.twin)) if self.twin else ():
             if self.model_name(str(label)) in BASELINES:
                 raise ValueError(f"{field} must be a model that is trained, got {label!r}; name another as {field}")
         if self.tuning.trials and not self.tuning.space:
             raise ValueError("tuning.trials without tuning.space: name what to tune")
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_are_left_alone(self) -> "Plan":
+        for label, entry in self.models.items():
+            model = self.model_name(label)
+            if model in BASELINES and entry.like:
+                raise ValueError(f"models.{label}.like: {model} is not tuned; leave it out")
+            if model in BASELINES and set(entry.settings) - {"training.refit"}:
+                raise ValueError(f"models.{label}.settings: {model} has none but training.refit; leave them out")
         return self
 
     @property
@@ -133,8 +139,14 @@ class Plan(Section):
                     yield dataset, label
 
     def refit(self, label: str) -> Literal["none", "validation"]:
-        """Whether the model of a row knows validation events when it answers test queries."""
-        return self.config(label, self.seeds[0]).training.refit
+        """Whether the model of a row knows validation events when it answers test queries.
+
+        Raises:
+            ConfigError: the value of `training.refit` is none of those.
+        """
+        key = "training.refit"
+        value = {**self.settings, **self.models[label].settings}.get(key)
+        return load_config(None, [] if value is None else [f"{key}={value}"]).training.refit
 
     def is_tuned(self, label: str) -> bool:
         """Whether trials are spent on a row itself."""
@@ -183,9 +195,10 @@ def load_plan(path: Path) -> Plan:
         raise ConfigError(f"{error} ({path})") from None
     _check_keys(plan, path)
     for label in plan.models:
-        config = plan.config(label, plan.seeds[0])
-        if plan.model_name(label) not in BASELINES:
-            find_model(config.model.name)
+        if plan.model_name(label) in BASELINES:
+            plan.refit(label)
+        else:
+            find_model(plan.config(label, plan.seeds[0]).model.name)
     base = path.resolve().parent
     entries = {name: _absolute(entry, base) for name, entry in plan.datasets.items()}
     return plan.model_copy(update={"datasets": entries})

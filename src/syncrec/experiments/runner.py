@@ -24,13 +24,15 @@ from syncrec.experiments.jobs import (
     run_queue,
     train_command,
 )
-from syncrec.experiments.plan import Cell, Tuning
+from syncrec.experiments.plan import Cell
 from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch, Taken, earlier_values
 from syncrec.experiments.tuning import Tuned, tune
 
 __all__ = ["Experiment"]
 
 Report = Callable[[str], None]
+
+_NEUTRAL = {"loss": {"mean_over": "targets"}}  # settings that came later, at the value that changes nothing
 
 
 @dataclass
@@ -122,8 +124,10 @@ class Experiment(Findings):
             "config": self.plan.config(label, self.plan.tuning.seed).model_dump(mode="json"),
         }
         for file in (place / "chosen.json", place / "question.json"):
-            if file.exists() and _filled_in(artifacts.read_json(file, "settings of a search"), question) != question:
-                raise ConfigError(f"{place}: was made with other settings than the plan has now; choose another --out")
+            if file.exists() and not _is_same(artifacts.read_json(file, "settings of a search"), question):
+                raise ConfigError(
+                    f"{place}: was made with other settings than the plan has now; choose another --out, or remove it"
+                )
         if (place / "chosen.json").exists():
             return None
         if not (place / "question.json").exists():
@@ -243,8 +247,10 @@ class Experiment(Findings):
         if not is_trained:
             place = self.places.config(cell)
             commands.append(train_command(dataset, run, _write_config(place, config)))
-        for protocol in self.plan.protocols:  # a result of an unfinished run is of the best epoch by then
-            if not (is_trained and result_path(run, "test", protocol).exists()):
+        for protocol in self.plan.protocols:
+            if not is_trained:  # what somebody asked of the unfinished run is an answer of the best epoch by then
+                result_path(run, "test", protocol).unlink(missing_ok=True)
+            if not result_path(run, "test", protocol).exists():
                 commands.append(evaluate_command(run, dataset, protocol))
         return Job(str(cell), commands, self.places.log(str(cell))) if commands else None
 
@@ -297,12 +303,12 @@ class Experiment(Findings):
         return faults
 
 
-def _filled_in(before: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any]:
-    """The question that a search was an answer to, with the defaults of settings that there were not then."""
-    kinds: dict[str, type[Tuning | Config]] = {"tuning": Tuning, "config": Config}
-    return {
-        key: kind.model_validate(before.get(key, question[key])).model_dump(mode="json") for key, kind in kinds.items()
-    }
+def _is_same(before: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
+    """Whether a search was of `question`; settings that there were not then did nothing at these values."""
+    found = json.loads(json.dumps({key: before.get(key, value) for key, value in question.items()}))
+    for section, values in _NEUTRAL.items():
+        found["config"][section] = {**values, **found["config"].get(section, {})}
+    return bool(found == question)
 
 
 def _best_value(run: Path) -> float | None:
