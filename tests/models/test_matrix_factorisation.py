@@ -193,13 +193,18 @@ def test_the_result_says_what_was_trained(tiny_dataset):
     assert "torch" in result.provenance.versions
 
 
+def test_the_seed_of_negatives_does_not_train_anew(tiny_dataset):
+    model = fit_matrix_factorisation(tiny_dataset, settings=QUICK)
+    first, second = (model.evaluate("test", seed=s) for s in (0, 1))
+    assert np.array_equal(first.answers["cross"].ranks, second.answers["cross"].ranks)
+
+
 def test_a_second_fit_is_a_training_on_validation_events_too_for_as_many_epochs(tiny_dataset):
-    arrays = tiny_arrays()
-    later = dataclasses.replace(arrays, train_end=arrays.validation_end)
+    later = _WithEnds(tiny_dataset, tiny_arrays().validation_end)
     for num_epochs in (1, 3):
         found = refit_factors(tiny_dataset, num_epochs, 2, QUICK)
         settings = dataclasses.replace(QUICK, epochs=num_epochs, validate_every=num_epochs)
-        expected, epoch = fit_factors(_WithEnds(tiny_dataset, later.train_end), lambda _: 0.0, 2, settings)
+        expected, epoch = fit_factors(later, lambda _: 0.0, 2, settings)
         assert epoch == num_epochs
         assert torch.equal(found.items, expected.items)
         assert torch.equal(found.users, expected.users)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from syncrec import artifacts
-from syncrec.baselines import BASELINES
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ConfigError
 from syncrec.evaluation import EvaluationResult, load_result, result_path
@@ -101,7 +100,7 @@ class Findings:
         return self.plan.datasets[name].dataset or self.places.dataset(name)
 
     def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
-        if self.plan.model_name(label) in BASELINES:
+        if self.plan.is_baseline(label):
             return [result_path(self.places.baseline(dataset, label), "test", protocol)]
         runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
         return [result_path(run, "test", protocol) for run in runs]

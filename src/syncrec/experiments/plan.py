@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from syncrec.baselines import BASELINES
+from syncrec.baselines import BASELINES, Refit
 from syncrec.config import (
     Config,
     PrepareConfig,
@@ -99,10 +99,10 @@ class Plan(Section):
             if name is not None and name not in self.models:
                 raise ValueError(f"{field} must be one of the models ({', '.join(self.models)}), got {name!r}")
         for label, entry in self.models.items():
-            if entry.like and (self.models[entry.like].like or self.model_name(entry.like) in BASELINES):
+            if entry.like and (self.models[entry.like].like or self.is_baseline(entry.like)):
                 raise ValueError(f"models.{label}.like must be a row that is tuned itself, got {entry.like!r}")
         for field, label in (("subject", self.subject_label), ("twin", self.twin)) if self.twin else ():
-            if self.model_name(str(label)) in BASELINES:
+            if self.is_baseline(str(label)):
                 raise ValueError(f"{field} must be a model that is trained, got {label!r}; name another as {field}")
         if self.tuning.trials and not self.tuning.space:
             raise ValueError("tuning.trials without tuning.space: name what to tune")
@@ -112,9 +112,9 @@ class Plan(Section):
     def _baselines_are_left_alone(self) -> "Plan":
         for label, entry in self.models.items():
             model = self.model_name(label)
-            if model in BASELINES and entry.like:
+            if self.is_baseline(label) and entry.like:
                 raise ValueError(f"models.{label}.like: {model} is not tuned; leave it out")
-            if model in BASELINES and set(entry.settings) - {"training.refit"}:
+            if self.is_baseline(label) and set(entry.settings) - {"training.refit"}:
                 raise ValueError(f"models.{label}.settings: {model} has none but training.refit; leave them out")
         return self
 
@@ -128,17 +128,17 @@ class Plan(Section):
         for dataset in self.datasets:
             for seed in self.seeds:
                 for label in self.models:
-                    if self.model_name(label) not in BASELINES:
+                    if not self.is_baseline(label):
                         yield Cell(dataset, label, seed)
 
     def baseline_rows(self) -> Iterator[tuple[str, str]]:
         """Dataset and label of every model without a run."""
         for dataset in self.datasets:
             for label in self.models:
-                if self.model_name(label) in BASELINES:
+                if self.is_baseline(label):
                     yield dataset, label
 
-    def refit(self, label: str) -> Literal["none", "validation"]:
+    def refit(self, label: str) -> Refit:
         """Whether the model of a row knows validation events when it answers test queries.
 
         Raises:
@@ -151,7 +151,11 @@ class Plan(Section):
     def is_tuned(self, label: str) -> bool:
         """Whether trials are spent on a row itself."""
         entry = self.models[label]
-        return self.tuning.trials > 0 and entry.tune and not entry.like and self.model_name(label) not in BASELINES
+        return self.tuning.trials > 0 and entry.tune and not entry.like and not self.is_baseline(label)
+
+    def is_baseline(self, label: str) -> bool:
+        """Whether a row is one of `BASELINES`, which have no run."""
+        return self.model_name(label) in BASELINES
 
     def model_name(self, label: str) -> str:
         """The registered model of a row."""
@@ -195,7 +199,7 @@ def load_plan(path: Path) -> Plan:
         raise ConfigError(f"{error} ({path})") from None
     _check_keys(plan, path)
     for label in plan.models:
-        if plan.model_name(label) in BASELINES:
+        if plan.is_baseline(label):
             plan.refit(label)
         else:
             find_model(plan.config(label, plan.seeds[0]).model.name)
@@ -243,7 +247,7 @@ def _check_that_keys_matter(plan: Plan, path: Path) -> None:
     for key, why in fixed.items():
         if key in plan.tuning.space:
             raise ConfigError(f"tuning.space: {key} cannot be tuned: {why} ({path})")
-    for label, entry in plan.models.items() if plan.tuning.trials else ():
+    for label, entry in plan.models.items():
         if plan.is_tuned(label) and (both := set(entry.settings) & set(plan.tuning.space)):
             raise ConfigError(
                 f"models.{label}.settings: {min(both)} is also in tuning.space, and all its trials would be equal "

@@ -104,8 +104,6 @@ class Experiment(Findings):
 
     def _tune_all(self) -> list[str]:
         """Spend the budget where it was not spent yet; the faults of searches without a finished trial."""
-        if not self.plan.tuning.trials:
-            return []
         rows = [label for label in self.plan.models if self.plan.is_tuned(label)]
         found = [self._tune(dataset, label) for dataset in self.plan.datasets for label in rows]
         return [fault for fault in found if fault]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from syncrec import artifacts
-from syncrec.baselines import BASELINES
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
@@ -122,7 +121,7 @@ def _main_row(rows: Sequence[_Row], label: str) -> _Row | None:
 def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
     """Over the seeds that both have, a model that is no run meeting each of them; None if there is none."""
     pair = (candidate, baseline)
-    trained = [row for row in pair if plan.model_name(row.label) not in BASELINES]
+    trained = [row for row in pair if not plan.is_baseline(row.label)]
     common = set.intersection(*({r.provenance.seed for r in row.results} for row in trained or pair))
     sides = [
         Contestant(
