@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partialmethod
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +17,14 @@ from syncrec.checkpoint import load_checkpoint
 from syncrec.errors import ArtifactError, CheckpointError, ConfigError
 from syncrec.pipeline import train
 from syncrec.runs import BEST_NAME, LAST_NAME, LOG_NAME, REFIT_NAME, RunDirectory
+from syncrec.training import loop
 from syncrec.training.loop import Trainer
 from syncrec.training.tracking import read_log
 
 SLOW_TRAINING = """
 import sys, time
 from syncrec.pipeline import train
+from syncrec.training import loop
 from syncrec.training.loop import Trainer
 
 step = Trainer._step
@@ -84,21 +88,26 @@ def test_a_run_is_not_finished_before_its_fusion_weights_are(tiny_dataset_path, 
 
 
 def test_the_time_of_an_epoch_is_that_before_a_stop_too(tiny_dataset_path, tmp_path, settings, monkeypatch):
-    step = Trainer._step
+    step, now = Trainer._step, 0.0
 
-    def slow(self, *arguments):
-        time.sleep(0.05)
-        if self.state.step == 3:
+    def one_second(self, *arguments, stop_at=None):
+        nonlocal now
+        now += 1
+        if self.state.step == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *arguments)
 
+    clock = SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now)
+    monkeypatch.setattr(loop, "time", clock)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", slow)
+        patch.setattr(Trainer, "_step", partialmethod(one_second, stop_at=3))
         with pytest.raises(KeyboardInterrupt):
             run(tiny_dataset_path, tmp_path / "run", [*settings, "training.batch_size=10"])
+    now += 1000  # what passes until somebody goes on is no time of training
+    monkeypatch.setattr(Trainer, "_step", one_second)
     run(tiny_dataset_path, tmp_path / "run", (), resume=True)
     first, second = read_log(tmp_path / "run" / LOG_NAME)[:2]
-    assert first["seconds"] > 0.2 > second["seconds"]
+    assert first["seconds"] == second["seconds"] == second["step"] - first["step"] > 3
 
 
 def with_checkpoints(settings, every):
