@@ -146,6 +146,13 @@ class TestEvaluate:
         assert unfinished.trained.epoch == 0
         assert {"cross", "single", "fused"} == set(unfinished.evaluate().answers)
         assert len(unfinished.recommend("u1", "films", 3)) == 3
+        finished = syncrec.train(dataset, tmp_path / "run", resume=True)
+        assert not list((tmp_path / "run" / "results").iterdir()), "an answer of an earlier epoch is none of the run"
+        finished.evaluate()
+        card = (tmp_path / "run" / "card.md").read_text()
+        syncrec.train(dataset, tmp_path / "run", resume=True)
+        assert [path.name for path in (tmp_path / "run" / "results").iterdir()] == ["test-full.json"]
+        assert (tmp_path / "run" / "card.md").read_text() == card, "nothing was trained, so nothing is forgotten"
 
     def test_without_fusion_weights_there_is_no_fused_answer(self, run, tmp_path):
         copy = tmp_path / "job" / "run"

@@ -28,6 +28,7 @@ __all__ = [
     "fit_matrix_factorisation",
     "fit_neighbours",
     "fit_popularity",
+    "is_baseline_result",
 ]
 
 Refit = Literal["none", "validation"]
@@ -125,6 +126,11 @@ def baseline_config(name: str, refit: Refit) -> dict[str, Any]:
     if refit not in get_args(Refit):
         raise ConfigError(f"refit must be one of {', '.join(get_args(Refit))}, got {refit!r}")
     return {**_SETTINGS[name], "refit": refit}
+
+
+def is_baseline_result(found: EvaluationResult, name: str, refit: Refit) -> bool:
+    """Whether a result is of one of `BASELINES`, made as it would be now; of any dataset."""
+    return (found.provenance.model, dict(found.provenance.config)) == (name, baseline_config(name, refit))
 
 
 def check_baseline_split(name: str, split: Split, refit: Refit) -> None:

@@ -7,11 +7,16 @@ from syncrec.data.dataset import Dataset
 from syncrec.data.facts import dataset_facts
 from syncrec.evaluation import load_result
 from syncrec.models.registry import find_model
-from syncrec.reports.card import CardSubject, make_card, results_on_card, write_card
+from syncrec.reports.card import JSON_NAME, CardSubject, make_card, results_on_card, write_card
 from syncrec.runs import BEST_NAME, RunDirectory
 from syncrec.training.tracking import read_log
 
-__all__ = ["refresh_card", "write_fresh_card"]
+__all__ = ["has_card", "refresh_card", "write_fresh_card"]
+
+
+def has_card(run: RunDirectory) -> bool:
+    """Whether there is one, damaged or not."""
+    return (run.path / JSON_NAME).exists()
 
 
 def write_fresh_card(run: RunDirectory, dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from syncrec.artifacts import exclusive
-from syncrec.cards import refresh_card, write_fresh_card
+from syncrec.cards import has_card, refresh_card, write_fresh_card
 from syncrec.cluster.engine import Engine
 from syncrec.config import Config, PrepareConfig, load_config, parse_settings
 from syncrec.data.dataset import Dataset, Split
@@ -201,10 +201,20 @@ def train(  # noqa: PLR0913 (all but two are options by name)
         session = TrainingSession(data, config, out, earlier, read_together)
         directory = begun or together(lambda: _created(out, wanted, data, earlier, read_together))
         together(lambda: held.enter_context(exclusive(out)) if group.is_main else None)
+        is_over = together(directory.is_finished)  # then nothing changes, and what it answered stays true
+        together(lambda: directory.forget_results() if group.is_main and not is_over else None)
         if session.run(track, show_progress=show_progress):
-            together(lambda: write_fresh_card(directory, data) if group.is_main else None)
+            together(lambda: _tell_of_its_end(directory, data, is_over=is_over) if group.is_main else None)
             return Run(directory.path, data.path)
     raise KeyboardInterrupt
+
+
+def _tell_of_its_end(run: RunDirectory, data: Dataset, *, is_over: bool) -> None:
+    """Write the card of a run whose training has ended; if it had ended before (`is_over`), only if there is none."""
+    if not is_over:
+        run.forget_results()  # somebody may have asked it meanwhile
+    if not (is_over and has_card(run)):
+        write_fresh_card(run, data)
 
 
 def _opened(path: Path, group: Processes) -> Dataset:

@@ -8,7 +8,7 @@
 | `last.safetensors`, `best.safetensors` | where training stands; the best epoch on validation |
 | `refit/` | with `training.refit`: the same files of the training on training and validation events together |
 | `card.md`, `card.json` | the model card, written when training has ended |
-| `results/*.json` | evaluations; `transfer-test.json` is what a transfer report asked the model |
+| `results/*.json` | evaluations, removed once training goes on; `transfer-test.json` is what a transfer report asked |
 """
 
 import os
@@ -173,6 +173,11 @@ class RunDirectory:
             return False
         state = load_state(best)
         return "fusion_weights" not in state or FUSION_IS_FINAL in state
+
+    def forget_results(self) -> None:
+        """Remove what was asked of the model as it was: training goes on, or has ended after it."""
+        for path in (self.path / "results").glob("*.json"):
+            path.unlink()
 
     def logs(self) -> list[Path]:
         """The logs of its one or two fits."""

@@ -63,6 +63,11 @@ def test_no_result_of_something_else_is_written_over(call, tiny_dataset, tmp_pat
         assert (code, text, errors.count("\n")) == (1, "", 1)
         assert "is the result of popularity, of another dataset or made otherwise; choose another --out" in errors
     assert (out / "results/test-full.json").read_bytes() == before
+    (out / "results/test-full.json").write_text("{")
+    code, text, errors = call("baseline", "popularity", dataset, "--out", out)
+    assert (code, text, errors.count("\n")) == (1, "", 1)
+    assert "is damaged" in errors
+    assert errors.endswith("remove it, or choose another --out\n")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text("{}")
     (tmp_path / "file").write_text("")

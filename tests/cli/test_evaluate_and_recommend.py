@@ -5,8 +5,16 @@ import json
 import polars as pl
 import pytest
 
-from jobs import NUM_ITEMS, names_in
+from jobs import NUM_ITEMS, TINY, as_options, names_in
+from syncrec.baselines import fit_popularity
+from syncrec.data.dataset import Dataset
 from syncrec.evaluation import load_result
+
+
+def shown_mrr(result):
+    """MRR of each domain and their mean, as tables show it."""
+    summary = result.summary("popularity")
+    return [f"{values['mrr']:.4f}" for values in (*summary.domains.values(), summary.macro)]
 
 
 class TestEvaluate:
@@ -40,6 +48,19 @@ class TestEvaluate:
         found, line = refused("evaluate", *(a.format(place=place) for a in arguments))
         assert found == code
         assert message in line
+
+    def test_the_floor_knows_what_the_run_knows(self, call, place, tmp_path):
+        """Popularity counts validation events where the run was fitted on them, and never asked for them otherwise."""
+        run = tmp_path / "run"
+        settings = as_options([*TINY, "training.refit=validation"])
+        assert call("train", place / "data", "--out", run, *settings)[0] == 0
+        data = Dataset(place / "data")
+        test = {refit: shown_mrr(fit_popularity(data, refit).evaluate()) for refit in ("none", "validation")}
+        assert test["none"] != test["validation"]
+        expected = {"test": test["validation"], "validation": shown_mrr(fit_popularity(data).evaluate("validation"))}
+        for split, floor in expected.items():
+            _, text, _ = call("evaluate", run, "--split", split)
+            assert [line.split()[-1] for line in text.splitlines() if " popularity " in line] == floor
 
     def test_a_dataset_that_was_moved_is_found_with_the_option(self, refused, call, copy):
         (copy / "data").rename(copy / "moved")

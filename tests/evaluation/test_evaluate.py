@@ -1,10 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncrec.errors import DataError, SyncrecError, UnknownNameError
-from syncrec.evaluation import PROTOCOLS, Provenance, evaluate, full_ranks
+from syncrec.evaluation import PROTOCOLS, Provenance, evaluate_ranks, full_ranks, ranks_of
 from syncrec.evaluation.negatives import draw_negatives, seen_items
 from syncrec.rng import numpy_generator
 
@@ -21,6 +23,10 @@ def dataset(make_dataset):
 @pytest.fixture
 def queries(dataset):
     return dataset.queries("test")
+
+
+def evaluate(queries, dataset, scorers, provenance, **options):
+    return evaluate_ranks(queries, dataset, partial(ranks_of, queries, dataset, scorers), provenance, **options)
 
 
 def random_scorer(matrix_scorer, num_queries=3, num_items=10, levels=4, seed=0):

@@ -151,8 +151,25 @@ def test_a_result_of_a_run_that_is_still_in_training_does_not_count(experiment, 
     state.unlink()
     assert not RunDirectory.open(out / "runs/small/alone/seed-0").is_finished()
     assert [command[0] for command in copy._job(cell).commands] == ["train", "evaluate"]
-    assert not (out / "runs/small/alone/seed-0/results/test-full.json").exists(), "nor once it is trained"
     assert [r.provenance.seed for r in copy.results("small", "full")["alone"]] == [1]
+
+
+def test_a_trial_that_cannot_be_tried_keeps_its_number(plan_path, tmp_path):
+    """A search that one worker began, where the second of three trials makes no configuration, is gone on with."""
+    plan = load_plan(plan_path)
+    space = {"model.num_cross_experts": [1, 7]}
+    tuning = plan.tuning.model_copy(update={"space": space, "trials": 3})
+    experiment = Experiment(plan.model_copy(update={"tuning": tuning}), tmp_path / "out", 1, lambda _: None)
+    for number, value in enumerate([1, 7, 1]):
+        values = {"model.num_cross_experts": value}
+        config = experiment._possible_config("syncrec", values)
+        if config is None:
+            assert experiment._trial_value("small", "syncrec", number, values) is None
+        else:
+            experiment._trial_job("small", "syncrec", number, config)
+    earlier = experiment._earlier_trials("small", "syncrec")
+    assert [trial.values["model.num_cross_experts"] for trial in earlier] == [1, 7, 1]
+    assert [trial.is_finished for trial in earlier] == [True, True, False]
 
 
 def test_a_process_that_is_killed_is_not_told_by_what_was_printed_before(tmp_path):

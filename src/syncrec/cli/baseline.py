@@ -1,11 +1,15 @@
 """The command `baseline`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from syncrec.cli.text import console
+
+if TYPE_CHECKING:
+    from syncrec.evaluation import EvaluationResult
 
 __all__ = ["baseline"]
 
@@ -27,7 +31,7 @@ def baseline(
     out: Annotated[Path | None, Parameter(help="write result files into the folder `results` of this one")] = None,
 ) -> None:
     """Rank with a baseline that needs no run: popularity, item-kNN, BPR-MF."""
-    from syncrec.baselines import baseline_config, check_baseline_split, fit_baseline
+    from syncrec.baselines import baseline_config, check_baseline_split, fit_baseline, is_baseline_result
     from syncrec.data.dataset import Dataset
     from syncrec.evaluation import find_protocol, result_path, save_result
     from syncrec.reports.summary import evaluation_tables
@@ -35,12 +39,16 @@ def baseline(
     protocols = list(dict.fromkeys(protocol or ["full"]))
     for name in protocols:
         find_protocol(name)
-    config = baseline_config(model, refit)
+    baseline_config(model, refit)
     check_baseline_split(model, split, refit)
     data = Dataset(dataset)
     if out:
         for name in protocols:
-            _check_place(out, result_path(out, split, name, seed), (model, config, data.checksum))
+            _check_place(
+                out,
+                result_path(out, split, name, seed),
+                lambda found: found.dataset_checksum == data.checksum and is_baseline_result(found, model, refit),
+            )
     fitted = fit_baseline(model, data, refit)
     for name in protocols:
         result = fitted.evaluate(split, name, seed)
@@ -52,7 +60,7 @@ def baseline(
             print(f"result: {place}")
 
 
-def _check_place(out: Path, place: Path, wanted: tuple[str, dict[str, Any], str]) -> None:
+def _check_place(out: Path, place: Path, is_same: "Callable[[EvaluationResult], bool]") -> None:
     """See that nothing of another model, made otherwise or of another dataset would be lost.
 
     Raises:
@@ -66,9 +74,12 @@ def _check_place(out: Path, place: Path, wanted: tuple[str, dict[str, Any], str]
     if (out / "run.json").exists():
         raise ArtifactError(f"{out}: is a trained run, whose results these are not; choose another --out")
     if place.exists():
-        found = load_result(place)
-        made = (found.provenance.model, dict(found.provenance.config), found.dataset_checksum)
-        if made != wanted:
+        try:
+            found = load_result(place)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error}; remove it, or choose another --out") from None
+        if not is_same(found):
+            name = found.provenance.model
             raise ArtifactError(
-                f"{place}: is the result of {made[0]}, of another dataset or made otherwise; choose another --out"
+                f"{place}: is the result of {name}, of another dataset or made otherwise; choose another --out"
             )

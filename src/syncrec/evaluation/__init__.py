@@ -1,7 +1,7 @@
 """Ranks, metrics and protocols; results as files. Knows no model and no torch."""
 
 from syncrec.evaluation.comparison import Comparison, Contestant, Difference, compare
-from syncrec.evaluation.evaluate import Ranks, evaluate, evaluate_ranks, full_ranks, ranks_of
+from syncrec.evaluation.evaluate import Ranks, evaluate_ranks, full_ranks, ranks_of
 from syncrec.evaluation.fusion import FUSION_GRID, choose_fusion_weights
 from syncrec.evaluation.metrics import METRICS, Summary, all_metrics, metric_values, summarise
 from syncrec.evaluation.negatives import NegativeDraw
@@ -39,7 +39,6 @@ __all__ = [
     "choose_fusion_weights",
     "compare",
     "compare_groups",
-    "evaluate",
     "evaluate_ranks",
     "find_protocol",
     "full_ranks",

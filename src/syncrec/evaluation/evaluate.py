@@ -13,43 +13,10 @@ from syncrec.evaluation.ranking import Scorer, query_blocks, score_block, tie_me
 from syncrec.evaluation.results import AnswerRanks, EvaluationResult, Provenance
 from syncrec.evaluation.sampled import sampled_ranks
 
-__all__ = ["Ranks", "evaluate", "evaluate_ranks", "full_ranks", "ranks_of"]
+__all__ = ["Ranks", "evaluate_ranks", "full_ranks", "ranks_of"]
 
 Ranks = tuple[Mapping[str, AnswerRanks], IntArray | None]
 """Of each answer, and the eligible items of each query [Q] where negatives were drawn."""
-
-
-def evaluate(
-    queries: Queries,
-    dataset: Dataset,
-    scorers: Mapping[str, Scorer],
-    provenance: Provenance,
-    *,
-    protocol: str = "full",
-    split: Split = "test",
-    seed: int = 0,
-) -> EvaluationResult:
-    """Rank the target of every query in every answer.
-
-    Args:
-        queries: the queries of `split`, or a part of them.
-        dataset: the dataset they come from.
-        scorers: answer name (`cross`, `single`, `fused`, ...) -> its scorer for these queries.
-        provenance: what is evaluated; goes into the result.
-        protocol: a name in `PROTOCOLS`.
-        split: names the split in the result and in the draw of negatives.
-        seed: of the draw of negatives. The same seed gives every model the same negatives.
-
-    Raises:
-        UnknownNameError: there is no such protocol.
-        DataError: there are no queries.
-        SyncrecError: a scorer returned NaN.
-    """
-
-    def rank(draw: NegativeDraw | None) -> Ranks:
-        return ranks_of(queries, dataset, scorers, draw)
-
-    return evaluate_ranks(queries, dataset, rank, provenance, protocol=protocol, split=split, seed=seed)
 
 
 def evaluate_ranks(
@@ -62,7 +29,16 @@ def evaluate_ranks(
     split: Split = "test",
     seed: int = 0,
 ) -> EvaluationResult:
-    """The same with ranks that `rank` gives, among drawn negatives or, without a draw, among all items of a domain.
+    """Rank the target of every query in every answer.
+
+    Args:
+        queries: the queries of `split`, or a part of them.
+        dataset: the dataset they come from.
+        rank: gives the ranks, among drawn negatives or, without a draw, among all items of a domain (`ranks_of`).
+        provenance: what is evaluated; goes into the result.
+        protocol: a name in `PROTOCOLS`.
+        split: names the split in the result and in the draw of negatives.
+        seed: of the draw of negatives. The same seed gives every model the same negatives.
 
     Raises:
         UnknownNameError: there is no such protocol.

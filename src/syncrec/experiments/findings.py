@@ -27,7 +27,7 @@ class Findings:
         """What there is so far: the results of each model, one a seed; of no run that is still to be trained."""
         found = {}
         for label in self.plan.models:
-            files = [path for path in self._result_files(dataset, label, protocol) if path.exists() and _is_final(path)]
+            files = [path for path in self._result_files(dataset, label, protocol) if path.exists()]
             if files:
                 found[label] = [self.result(dataset, path) for path in files]
         return found
@@ -100,17 +100,15 @@ class Findings:
         return self.plan.datasets[name].dataset or self.places.dataset(name)
 
     def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
+        """Where the results are to be found of what needs no run, or of finished runs."""
         if self.plan.is_baseline(label):
             return [result_path(self.places.baseline(dataset, label), "test", protocol)]
         runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
-        return [result_path(run, "test", protocol) for run in runs]
+        return [result_path(run, "test", protocol) for run in runs if _is_finished(run)]
 
     def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
-        from syncrec.runs import RunDirectory
-
         for seed in self.plan.seeds:
-            path = self.places.run(Cell(dataset, label, seed))
-            if path.exists() and RunDirectory.open(path).is_finished():
+            if _is_finished(self.places.run(Cell(dataset, label, seed))):
                 yield self._records(dataset, label, seed)
 
     def _records(self, dataset: str, label: str, seed: int) -> list[dict[str, Any]]:
@@ -122,9 +120,8 @@ class Findings:
         return [record for log in logs for record in read_log(log)]
 
 
-def _is_final(result: Path) -> bool:
-    """Whether a result is of a baseline or of a finished run, in whose folder `results` it lies."""
+def _is_finished(run: Path) -> bool:
+    """Whether there is a run in this folder whose training has ended."""
     from syncrec.runs import RunDirectory
 
-    run = result.parent.parent
-    return not (run / "run.json").exists() or RunDirectory.open(run).is_finished()
+    return (run / "run.json").exists() and RunDirectory.open(run).is_finished()

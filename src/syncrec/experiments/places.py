@@ -15,7 +15,7 @@ class Places:
     | place | what |
     |---|---|
     | `datasets/NAME` | datasets prepared from raw logs |
-    | `tuning/DATASET/LABEL/` | `question.json`, `trial-N` runs, `chosen.json`; the files of `search.py` |
+    | `tuning/DATASET/LABEL/` | `question.json`, `trial-N` (a run, or `.json`), `chosen.json`; what `search.py` keeps |
     | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
     | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
     | `baselines/DATASET/LABEL` | models without a run: their `results` folders alone |

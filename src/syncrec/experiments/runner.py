@@ -4,12 +4,14 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
 from syncrec import artifacts
-from syncrec.baselines import baseline_config
+from syncrec.baselines import is_baseline_result
 from syncrec.config import Config, dump_toml, load_config
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
@@ -147,6 +149,7 @@ class Experiment(Findings):
     def _trial_value(self, dataset: str, label: str, number: int, values: dict[str, Any]) -> float | None:
         config = self._possible_config(label, values)
         if config is None:
+            artifacts.write_json(_impossible(self.places.trial(dataset, label, number)), values)
             return None
         job = self._trial_job(dataset, label, number, config)
         if job.commands and self._run([job], "tune"):
@@ -216,13 +219,14 @@ class Experiment(Findings):
     def _earlier_trials(self, dataset: str, label: str) -> list[EarlierTrial]:
         """Trials from before the search was shared: each has its settings beside its run."""
         found = []
-        for number in range(self.plan.tuning.trials):
-            run = self.places.trial(dataset, label, number)
-            file = run.with_suffix(".toml")
-            if not file.exists():
-                break
-            config = load_config(file)
-            is_last = not self.places.trial(dataset, label, number + 1).with_suffix(".toml").exists()
+        runs = (self.places.trial(dataset, label, number) for number in range(self.plan.tuning.trials))
+        begun = list(takewhile(lambda run: run.with_suffix(".toml").exists() or _impossible(run).exists(), runs))
+        for run in begun:
+            if _impossible(run).exists():
+                found.append(EarlierTrial(artifacts.read_json(_impossible(run), "settings of a trial"), None, True))
+                continue
+            config = load_config(run.with_suffix(".toml"))
+            is_last = run == begun[-1]
             is_trained = self._is_trained(dataset, run, config)
             value = _best_value(run) if is_trained else None
             found.append(EarlierTrial(earlier_values(self.plan, config), value, is_trained or not is_last))
@@ -246,23 +250,20 @@ class Experiment(Findings):
             place = self.places.config(cell)
             commands.append(train_command(dataset, run, _write_config(place, config)))
         for protocol in self.plan.protocols:
-            if not is_trained:  # what somebody asked of the unfinished run is an answer of the best epoch by then
-                result_path(run, "test", protocol).unlink(missing_ok=True)
-            if not result_path(run, "test", protocol).exists():
+            if not is_trained or not result_path(run, "test", protocol).exists():
                 commands.append(evaluate_command(run, dataset, protocol))
         return Job(str(cell), commands, self.places.log(str(cell))) if commands else None
 
     def _baseline_job(self, dataset: str, label: str) -> Job | None:
         """What is left to do for a baseline without a run, None if nothing is; it is made once for all protocols."""
         place, refit, model = self.places.baseline(dataset, label), self.plan.refit(label), self.plan.model_name(label)
-        wanted, left = (model, baseline_config(model, refit)), []
+        left = []
         for protocol in self.plan.protocols:
             path = result_path(place, "test", protocol)
             if not path.exists():
                 left.append(protocol)
                 continue
-            found = self.result(dataset, path).provenance
-            if (found.model, found.config) != wanted:
+            if not is_baseline_result(self.result(dataset, path), model, refit):
                 raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
         if not left:
             return None
@@ -303,10 +304,15 @@ class Experiment(Findings):
 
 def _is_same(before: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
     """Whether a search was of `question`; settings that there were not then did nothing at these values."""
-    found = json.loads(json.dumps({key: before.get(key, value) for key, value in question.items()}))
+    found = deepcopy({key: before.get(key, value) for key, value in question.items()})
     for section, values in _NEUTRAL.items():
         found["config"][section] = {**values, **found["config"].get(section, {})}
     return bool(found == question)
+
+
+def _impossible(trial: Path) -> Path:
+    """Where the settings of a trial are kept that make no configuration."""
+    return trial.with_suffix(".json")
 
 
 def _best_value(run: Path) -> float | None:
