@@ -40,7 +40,9 @@ def test_an_unknown_key_is_refused_with_the_nearest(override, hint):
 
 
 def test_an_unknown_key_that_is_like_none_gets_the_keys_of_its_section():
-    with pytest.raises(ConfigError, match=r"unknown key 'transfer\.xyzzy'; known here: correction, alpha, beta, temp"):
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'transfer\.xyzzy'; known here: correction, weights, alpha, beta, temp"
+    ):
         load_config(overrides=["transfer.xyzzy=1"])
 
 

@@ -159,9 +159,14 @@ class TransferConfig(Section):
     correction: bool = Field(
         True, description="weigh the cross losses of the domains that read others (M10); off: weight 1 each"
     )
+    weights: Literal["relative", "harm"] = Field(
+        "relative",
+        description="relative: the paper's softmax, by which a domain that gains less than another has less weight; "
+        "harm: a domain that suffers has less, all others have 1",
+    )
     alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9), or of contributions")
     beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9); contributions alike")
-    temperature: float = Field(1.0, gt=0, description="of the softmax over relative gaps (M10), or negative transfer")
+    temperature: float = Field(1.0, gt=0, description="of relative gaps (M10), or of negative transfer")
     gap: Literal["training", "validation"] = Field(
         "training",
         description="where the gap (M8) is measured: on the targets of each step, or after each epoch on those of the "

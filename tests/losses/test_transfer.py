@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,23 @@ def test_a_domain_that_suffers_gets_less_weight():
     correction.update(torch.tensor([-3.0, 0.0, 3.0]), torch.tensor([True] * 3))
     first, second, third = correction.weights().tolist()
     assert first < second < third
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=6), st.floats(0.1, 10))
+def test_by_harm_a_domain_has_less_weight_only_where_it_suffers(gaps, temperature):
+    correction = correction_of(len(gaps), temperature=temperature, weights="harm")
+    correction.relative_gap.copy_(torch.tensor(gaps))
+    expected = [1.0 if gap >= 0 else math.exp(gap / temperature) for gap in gaps]
+    assert correction.weights().tolist() == pytest.approx(expected, rel=1e-4, abs=1e-12)
+
+
+def test_by_harm_what_one_domain_gains_takes_nothing_from_another():
+    found = []
+    for gain in (0.0, 4.0):
+        correction = correction_of(3, weights="harm")
+        correction.relative_gap.copy_(torch.tensor([gain, 0.4, -1.0]))
+        found.append(correction.weights())
+    assert torch.equal(found[0], found[1])
 
 
 def test_correction_off_gives_ones_but_still_keeps_the_gap():

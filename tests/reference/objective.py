@@ -55,6 +55,8 @@ def moved_gaps(relative_gap, gap, is_present, transfer):
 
 def correction_weights(relative_gap, transfer):
     """D gamma_d of (M10)."""
+    if transfer.correction and transfer.weights == "harm":
+        return [math.exp(float(gap) / transfer.temperature) if gap < 0 else 1.0 for gap in relative_gap]
     if not transfer.correction:
         return [1.0] * len(relative_gap)
     powers = [math.exp(gap / transfer.temperature) for gap in relative_gap]

@@ -34,7 +34,8 @@ __all__ = ["Experiment"]
 
 Report = Callable[[str], None]
 
-_NEUTRAL = {"loss": {"mean_over": "targets"}}  # settings that came later, at the value that changes nothing
+# Settings that came later, at the value that changes nothing.
+_NEUTRAL = {"loss": {"mean_over": "targets"}, "transfer": {"weights": "relative"}}
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 Source: model.md (M8)-(M10); Park et al. 2024, Fig. 2 (a). Departure: the gap is a mean over targets, not a sum, so that
 domains of different size compare. With `transfer.gap = "validation"` phi is measured on held-out targets after each
-epoch, and is lambda itself: on training targets a view that learns by heart looks like one that is helped.
+epoch, and is lambda itself: on training targets a view that learns by heart looks like one that is helped. With
+`transfer.weights = "harm"` a gain counts as no harm: by the softmax a domain that gains takes weight from the others.
 """
 
 import numpy as np
@@ -46,11 +47,14 @@ class TransferCorrection(nn.Module):
         self.relative_gap.copy_(torch.where(gap.isnan(), self.relative_gap, gap))
 
     def weights(self) -> Tensor:
-        """D gamma_d (M10), mean 1 over the domains, 0 for those that read themselves alone; no gradient.
+        """D gamma_d (M10) [D], 0 for domains that read themselves alone; no gradient.
 
-        All others have 1 if the correction is off.
+        The others have mean 1; with `transfer.weights = "harm"` each has 1, or less where it suffers (in 0..1); all
+        have 1 if the correction is off.
         """
         if not self.config.correction or not self._num_weighed:
             return (~self.is_alone).to(self.relative_gap.dtype)
         gaps = (self.relative_gap / self.config.temperature).masked_fill(self.is_alone, -torch.inf)
+        if self.config.weights == "harm":
+            return gaps.clamp(max=0).exp()
         return self._num_weighed * gaps.softmax(0)
