@@ -160,7 +160,7 @@ class TransferConfig(Section):
         True, description="weigh the cross losses of the domains that read others (M10); off: weight 1 each"
     )
     weights: Literal["relative", "harm"] = Field(
-        "relative",
+        "harm",
         description="relative: the paper's softmax, by which a domain that gains less than another has less weight; "
         "harm: a domain that suffers has less, all others have 1",
     )
