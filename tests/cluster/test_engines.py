@@ -44,15 +44,20 @@ def die(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def process_of(_):
-    time.sleep(0.05)
+def meet(file):
+    """The process that makes `file`, once there is one for each worker beside it."""
+    Path(file).touch()
+    deadline = time.monotonic() + 60
+    while len(list(Path(file).parent.iterdir())) < NUM_WORKERS and time.monotonic() < deadline:
+        time.sleep(0.02)
     return os.getpid()
 
 
-def test_results_come_in_order_and_errors_as_they_are(engine):
+def test_results_come_in_order_and_errors_as_they_are(engine, tmp_path):
     assert engine.num_workers == NUM_WORKERS
     assert list(engine.map(double, range(20))) == list(range(0, 40, 2))
-    assert len(set(engine.map(process_of, range(8))) - {os.getpid()}) == NUM_WORKERS
+    met = set(engine.map(meet, [str(tmp_path / f"{n}") for n in range(NUM_WORKERS)]))
+    assert len(met - {os.getpid()}) == NUM_WORKERS
     with pytest.raises(DataError, match=r"^log\.csv:3: no$"):
         list(engine.map(refuse, range(8)))
     assert list(engine.map(double, [4])) == [8]
@@ -114,7 +119,7 @@ def test_an_engine_that_is_not_installed_is_named(monkeypatch):
 
 def test_an_address_where_nobody_answers_is_named(monkeypatch):
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    monkeypatch.setattr("syncrec.cluster.on_dask._TIMEOUT_S", 1)
+    monkeypatch.setattr("syncrec.cluster.on_dask._CONNECT_TIMEOUT_S", 1)
     for address in ("tcp://127.0.0.1:1", "nowhere"):
         with (
             pytest.raises(WorkerError, match=f"^{address}: no Dask scheduler answers"),
@@ -125,7 +130,6 @@ def test_an_address_where_nobody_answers_is_named(monkeypatch):
 
 def test_workers_of_a_running_scheduler_are_used_and_waited_for(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-    monkeypatch.setattr("syncrec.cluster.on_dask._TIMEOUT_S", 5)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
     ) as cluster:
@@ -133,7 +137,7 @@ def test_workers_of_a_running_scheduler_are_used_and_waited_for(tmp_path, monkey
             assert (engine.num_workers, list(engine.map(double, [1]))) == (1, [2])
         file = tmp_path / "scheduler.json"
         file.write_text(f'{{"address": "{cluster.scheduler_address}"}}')
-        monkeypatch.setattr("syncrec.cluster.on_dask._TIMEOUT_S", 1)
+        monkeypatch.setattr("syncrec.cluster.on_dask._WORKERS_TIMEOUT_S", 1)
         with pytest.raises(WorkerError, match="1 of 3 workers came within 1 s"), open_engine("dask", 3, str(file)):
             pass
 

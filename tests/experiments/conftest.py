@@ -64,4 +64,4 @@ def pytest_collection_modifyitems(items):
     for item in items:
         is_ours = item.path.is_relative_to(Path(__file__).parent) and "experiment" in item.fixturenames
         if is_ours and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(400))
+            item.add_marker(pytest.mark.timeout(900))

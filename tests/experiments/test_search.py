@@ -1,6 +1,7 @@
 """A search shared by real processes: the budget is kept, and who is killed is replaced."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -37,8 +38,11 @@ while taken := search.take():
     {work}
     search.finish(taken, taken.values["training.learning_rate"])
 """
-HANG = "time.sleep(60)"
-HANG_WITH_A_CHILD = "subprocess.Popen(['sleep', '3'], pass_fds=(taken.claim.fileno(),), stdout=2); time.sleep(60)"
+HANG = "time.sleep(600)"
+HANG_WITH_A_CHILD = (
+    "child = subprocess.Popen(['sleep', '600'], pass_fds=(taken.claim.fileno(),), stdout=2); "
+    "print(child.pid, flush=True); time.sleep(600)"
+)
 
 
 def search_in(place, earlier=()):
@@ -79,7 +83,7 @@ def rate(values):
 
 
 def test_processes_share_the_budget_and_every_trial_is_kept(worker, tmp_path):
-    outputs = [process.communicate(timeout=60)[0] for process in [worker("time.sleep(0.05)") for _ in range(2)]]
+    outputs = [process.communicate(timeout=150)[0] for process in [worker("time.sleep(0.05)") for _ in range(2)]]
     trials = sorted(
         (json.loads(line) for output in outputs for line in output.splitlines()), key=lambda trial: trial[0]
     )
@@ -114,17 +118,19 @@ def test_the_trial_of_a_killed_worker_is_given_out_again_with_its_settings(worke
 def test_a_training_that_outlives_its_worker_keeps_the_trial(worker, tmp_path):
     process = worker(HANG_WITH_A_CHILD)
     number, _ = json.loads(process.stdout.readline())
-    time.sleep(0.3)
-    process.kill()
-    process.wait()
+    child = int(process.stdout.readline())
     search = search_in(tmp_path)
-    assert search.take().number == number + 1
-    deadline = time.monotonic() + 30
-    while (taken := search.take()).number != number:
+    try:
+        process.kill()
+        process.wait()
+        assert take_all_but_waiting(search) == list(range(number + 1, 9))
+    finally:
+        os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (taken := search.take()) is True:
         assert time.monotonic() < deadline
-        search.finish(taken, 0.0)
-        time.sleep(0.5)
-    assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert taken.number == number
 
 
 def test_a_worker_killed_before_it_drew_settings_leaves_a_whole_trial(tmp_path):
@@ -186,14 +192,16 @@ def test_trials_of_one_worker_are_taken_over_with_their_values(tmp_path):
 def test_a_worker_killed_while_it_held_the_journal_blocks_nobody(worker, tmp_path):
     search = search_in(tmp_path)
     search.finish(search.take(), 0.5)
-    process = worker("search._study._storage._backend._lock.acquire(); print('held', flush=True); time.sleep(60)")
+    process = worker("search._study._storage._backend._lock.acquire(); print('held', flush=True); time.sleep(600)")
     process.stdout.readline()
     assert process.stdout.readline() == "held\n"
     process.kill()
     process.wait()
     begun = time.monotonic()
-    assert search.take().number == 1
-    assert time.monotonic() - begun < 5
+    taken = search.take()
+    search.finish(taken, 0.5)
+    assert taken.number == 1
+    assert time.monotonic() - begun < 25  # Optuna's own lock would stay for 30
 
 
 def test_a_search_of_one_worker_is_not_shared(tmp_path):

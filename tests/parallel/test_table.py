@@ -75,6 +75,7 @@ def _train(path, out, options):
     return members.train(path, out, () if options.get("resume") else SETTINGS, **options)
 
 
+@pytest.mark.timeout(600)
 def test_shards_are_read_by_any_number_of_processes_and_by_one_that_answers(
     in_processes, shared_dataset_path, tmp_path
 ):

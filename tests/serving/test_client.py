@@ -19,7 +19,7 @@ def server(place, tmp_path_factory):
 
 @pytest.fixture
 def client(server):
-    with Client(server.url) as opened:
+    with Client(server.url, timeout_s=60) as opened:
         yield opened
 
 

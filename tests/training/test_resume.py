@@ -1,11 +1,9 @@
 """However a run ends, the resumed one ends with the weights of a run that was never stopped, bit for bit."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from functools import partialmethod
 from types import SimpleNamespace
 
@@ -21,20 +19,21 @@ from syncrec.training import loop
 from syncrec.training.loop import Trainer
 from syncrec.training.tracking import read_log
 
-SLOW_TRAINING = """
-import sys, time
+DEADLY_TRAINING = """
+import os, signal, sys
 from syncrec.pipeline import train
-from syncrec.training import loop
 from syncrec.training.loop import Trainer
 
-step = Trainer._step
+name, number, dataset, out, *settings = sys.argv[1:]
+method, calls = getattr(Trainer, name), iter(range(10**6))
 
-def slow_step(self, *arguments):
-    time.sleep(0.06)
-    return step(self, *arguments)
+def deadly(self, *arguments):
+    if next(calls) == int(number):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return method(self, *arguments)
 
-Trainer._step = slow_step
-train(sys.argv[1], sys.argv[2], settings=sys.argv[3:], show_progress=False)
+setattr(Trainer, name, deadly)
+train(dataset, out, settings=settings, show_progress=False)
 """
 
 
@@ -114,34 +113,20 @@ def with_checkpoints(settings, every):
     return [*settings, f"training.checkpoint_every_steps={every}"]
 
 
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("every", [0, 2])
+@pytest.mark.parametrize(
+    ("every", "call", "saved_step"),
+    [(2, ("_step", 5), 4), (0, ("_step", 8), 6), (0, ("_save_last", 1), 6), (2, ("_step", 15), 14)],
+    ids=["in the first epoch", "in the second epoch", "after a line of the log", "in the third epoch"],
+)
 def test_kill_9_and_resume_give_the_weights_of_a_run_never_stopped(
-    every, tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of
+    every, call, saved_step, tiny_dataset_path, tmp_path, settings, undisturbed, outcome_of
 ):
     out = tmp_path / "run"
-    arguments = [tiny_dataset_path, out, *with_checkpoints(settings, every)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_TRAINING, *map(str, arguments)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        log = out / LOG_NAME
-        wait_for(lambda: log.exists() and log.read_text().count("\n") >= 1, process)
-        time.sleep(random.uniform(0, 0.5))
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-    assert process.returncode == -signal.SIGKILL
-    if (out / LAST_NAME).exists():  # the log's line comes first, so a kill may fall between the two
-        assert load_checkpoint(out / LAST_NAME).state["is_finished"] is False
+    arguments = [*call, tiny_dataset_path, out, *with_checkpoints(settings, every)]
+    command = [sys.executable, "-c", DEADLY_TRAINING, *map(str, arguments)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert load_checkpoint(out / LAST_NAME).state["step"] == saved_step
     run(tiny_dataset_path, out, (), resume=True)
     outcome_of(out).assert_equals(undisturbed)
 

@@ -13,7 +13,8 @@ __all__ = ["DaskEngine", "dask_engine"]
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
-_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 60
+_WORKERS_TIMEOUT_S = 60
 
 
 class DaskEngine:
@@ -80,7 +81,7 @@ def _connected(address: str) -> Any:
 
     place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
-        return Client(**place, timeout=_TIMEOUT_S)
+        return Client(**place, timeout=_CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WorkerError(
@@ -90,9 +91,10 @@ def _connected(address: str) -> Any:
 
 def _wait_for_workers(client: Any, num_workers: int, address: str) -> None:
     try:
-        client.wait_for_workers(num_workers, timeout=_TIMEOUT_S)
+        client.wait_for_workers(num_workers, timeout=_WORKERS_TIMEOUT_S)
     except TimeoutError:
         found = len(client.nthreads())
         raise WorkerError(
-            f"{address}: {found} of {num_workers} workers came within {_TIMEOUT_S} s; start more, or ask for fewer"
+            f"{address}: {found} of {num_workers} workers came within {_WORKERS_TIMEOUT_S} s; "
+            "start more, or ask for fewer"
         ) from None

@@ -1,7 +1,11 @@
 """A whole experiment: users who click, over HTTP, events into the store and out of it, and the report on them."""
 
 import json
+import time
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,8 +68,8 @@ def test_users_get_the_run_and_the_answer_of_their_arm(experiment, runs):
 
 def test_a_start_a_ramp_and_a_stop_reach_a_running_service(experiment, runs, monkeypatch):
     experiment.write_text("ramp = 0.2\n" + experiment.read_text())
-    clock = iter(range(0, 10_000, 2))
-    monkeypatch.setattr("syncrec.serving.arms.time.monotonic", lambda: next(clock))
+    clock = partial(next, count(0, 2))
+    monkeypatch.setattr("syncrec.serving.arms.time", SimpleNamespace(monotonic=clock, time=time.time))
     chooser = ExperimentArms(experiment, runs)
     users = [f"u{n}" for n in range(200)]
 
@@ -98,7 +102,10 @@ def rehearse(experiment, place, folder, num_users, num_days):
     population = Population(("books", "films"), num_users=num_users, num_days=num_days, start_s=NOW.timestamp())
     rates = dict(zip(population.users, np.random.default_rng(0).beta(2, 18, num_users), strict=True))
     store = f"sqlite:///{folder / 'events.db'}"
-    with Server(place / "run", "--store", store, "--experiment", experiment) as server, Client(server.url) as client:
+    with (
+        Server(place / "run", "--store", store, "--experiment", experiment) as server,
+        Client(server.url, timeout_s=60) as client,
+    ):
 
         def answer(user, domain):
             found = client.recommend(domain, user=user, k=3)
@@ -143,6 +150,7 @@ def test_what_the_report_counts_is_what_the_users_did(experiment, place, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_true_lift_of_21_4_percent_is_found_over_http(experiment, place, tmp_path):
     _, report = rehearse(experiment, place, tmp_path, num_users=4000, num_days=4)
     (comparison,) = report["overall"]

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ class TestView:
     def test_it_is_made_again_after_half_a_minute_only(self, experiment, options, monkeypatch):
         fill(options.store, experiment, num_users=60, num_days=2)
         store, now = EventStore(options.store), 1000.0
-        monkeypatch.setattr("syncrec.serving.live_experiment.time.time", lambda: now)
+        monkeypatch.setattr("syncrec.serving.live_experiment.time", SimpleNamespace(time=lambda: now))
         live = LiveExperiment(experiment, store)
         first = live.view()
         now = 1029.0

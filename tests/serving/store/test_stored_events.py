@@ -127,8 +127,9 @@ def test_many_rows_are_read_in_pieces_while_others_write(store, monkeypatch):
     assert [first.event_id, *(row.event_id for row in rows)] == [f"e{i}" for i in [*range(7), 8]]
 
 
-def test_several_writers_with_the_same_ids_store_each_once(store, address):
+def test_several_writers_with_the_same_ids_store_each_once(store, address, monkeypatch):
     """The ids come in different orders, which in PostgreSQL is a deadlock now and then."""
+    monkeypatch.setattr("syncrec.serving.store.engine._BUSY_TIMEOUT_S", 60)
     stored, lock = [], threading.Lock()
 
     def write(step):

@@ -39,10 +39,12 @@ class Gate:
     """A store that waits before each commit, and can be made to fail."""
 
     def __init__(self, store):
-        self.store, self.open, self.fault, self.sizes = store, threading.Event(), None, []
+        self.store, self.fault, self.sizes = store, None, []
+        self.entered, self.open = threading.Event(), threading.Event()
 
     def add(self, events):
-        self.open.wait(10)
+        self.entered.set()
+        self.open.wait(120)
         self.sizes.append(len(events))
         if self.fault:
             raise self.fault
@@ -66,7 +68,7 @@ def test_what_waits_is_written_together(store):
 
     async def job(writer):
         tasks = [asyncio.create_task(writer.add([click(i)])) for i in range(50)]
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(gate.entered.wait, 60)
         assert writer.lag_s > 0
         gate.open.set()
         return await asyncio.gather(*tasks)
