@@ -34,7 +34,7 @@ def test_an_absent_domain_keeps_its_relative_gap():
 
 
 def test_weights_by_hand():
-    correction = correction_of(temperature=2.0)
+    correction = correction_of(temperature=2.0, weights="relative")
     correction.relative_gap.copy_(torch.tensor([0.0, 2.0]))
     e = 2.718281828459045
     torch.testing.assert_close(correction.weights(), torch.tensor([2 * 1 / (1 + e), 2 * e / (1 + e)]))
@@ -42,16 +42,17 @@ def test_weights_by_hand():
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=6), st.floats(0.1, 10))
 def test_weights_have_mean_one_and_the_order_of_the_gaps(gaps, temperature):
-    correction = correction_of(len(gaps), temperature=temperature)
+    correction = correction_of(len(gaps), temperature=temperature, weights="relative")
     correction.relative_gap.copy_(torch.tensor(gaps))
     weights = correction.weights()
     assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
     assert (weights[correction.relative_gap.argsort()].diff() >= 0).all()
 
 
-def test_a_domain_that_suffers_gets_less_weight():
-    correction = correction_of(3)
-    correction.update(torch.tensor([-3.0, 0.0, 3.0]), torch.tensor([True] * 3))
+@pytest.mark.parametrize("weights", ["relative", "harm"])
+def test_a_domain_that_suffers_gets_less_weight(weights):
+    correction = correction_of(3, weights=weights)
+    correction.update(torch.tensor([-3.0, -1.0, 3.0]), torch.tensor([True] * 3))
     first, second, third = correction.weights().tolist()
     assert first < second < third
 
@@ -80,17 +81,24 @@ def test_correction_off_gives_ones_but_still_keeps_the_gap():
     assert correction.relative_gap[0] > 0
 
 
-@pytest.mark.parametrize("is_on", [False, True])
-def test_a_domain_that_reads_itself_alone_has_no_share_in_the_weights(is_on):
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        ({"correction": False}, 2),
+        ({"weights": "relative"}, 2),
+        ({"weights": "harm"}, 1 + math.exp(-0.5)),
+    ],
+)
+def test_a_domain_that_reads_itself_alone_has_no_share_in_the_weights(config, total):
     found = []
     for gap in (0.0, -4.0, 4.0):
-        correction = correction_of(3, [1], correction=is_on)
+        correction = correction_of(3, [1], **config)
         correction.relative_gap.copy_(torch.tensor([0.5, gap, -0.5]))
         found.append(correction.weights())
         assert float(found[-1][1]) == 0
-        assert float(found[-1].sum()) == pytest.approx(2)
+        assert float(found[-1].sum()) == pytest.approx(total)
         assert torch.equal(found[-1], found[0])
-    assert correction_of(2, [0, 1], correction=is_on).weights().tolist() == [0, 0]
+    assert correction_of(2, [0, 1], **config).weights().tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("beta", [0.0, -0.1])
