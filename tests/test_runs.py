@@ -45,6 +45,13 @@ def test_a_run_knows_which_domains_read_each_other(tmp_path, tiny_dataset, run):
     assert RunDirectory.open(opened.path).communities == ()
 
 
+def test_a_run_made_before_there_was_a_setting_has_the_value_it_was_made_with(run):
+    file = run.path / "config.toml"
+    assert run.config.transfer.weights == "harm"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("weights")))
+    assert RunDirectory.open(run.path).config.transfer.weights == "relative"
+
+
 def test_a_run_is_created_in_an_empty_directory_only(tmp_path, tiny_dataset):
     (tmp_path / "empty").mkdir()
     RunDirectory.create(tmp_path / "empty", small_config(), tiny_dataset)

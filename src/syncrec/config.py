@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from syncrec.errors import ConfigError, nearest_names
 
 __all__ = [
+    "LATER_SETTINGS",
     "Config",
     "LossConfig",
     "ModelConfig",
@@ -27,9 +28,16 @@ __all__ = [
     "dump_toml",
     "field_of",
     "load_config",
+    "load_run_config",
     "parse_settings",
     "read_toml",
 ]
+
+LATER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "loss": {"mean_over": "targets"},
+    "transfer": {"weights": "relative"},
+}
+"""Settings that came after others, at the value that does what was done without them."""
 
 _ROWS_FROM = 100_000
 _PRESETS = Path(__file__).with_name("presets")
@@ -256,6 +264,19 @@ def load_config(
         section, key, value = _parse_override(override)
         values.setdefault(section, {})[key] = value
     return parse_settings(Config, values, where)
+
+
+def load_run_config(path: Path) -> Config:
+    """The settings in the file of a run; those that came after it have the value that it was made with.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    values = read_toml(path)
+    for section, entries in LATER_SETTINGS.items():
+        if isinstance(found := values.get(section, {}), dict):
+            values[section] = {**entries, **found}
+    return parse_settings(Config, values, str(path))
 
 
 def parse_settings(schema: type[SectionT], values: Mapping[str, Any], where: str) -> SectionT:

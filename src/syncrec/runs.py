@@ -23,7 +23,7 @@ import torch
 
 from syncrec import artifacts
 from syncrec.checkpoint import load_module, load_state
-from syncrec.config import Config, dump_toml, load_config
+from syncrec.config import Config, dump_toml, load_run_config
 from syncrec.data.catalogue import Catalogue, named_communities
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, CheckpointError
@@ -124,7 +124,7 @@ class RunDirectory:
         found = (info.get("kind"), info.get("schema_version"))
         if found != ("run", SCHEMA_VERSION):
             raise ArtifactError(f"{path}: is a {found[0]} of version {found[1]}, expected a run of {SCHEMA_VERSION}")
-        return cls(path, load_config(path / "config.toml"), info)
+        return cls(path, load_run_config(path / "config.toml"), info)
 
     def dataset(self, moved_to: Path | None = None) -> Dataset:
         """The dataset it was trained on, whose content the main process alone checks.

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from syncrec import artifacts
 from syncrec.baselines import is_baseline_result
-from syncrec.config import Config, dump_toml, load_config
+from syncrec.config import LATER_SETTINGS, Config, dump_toml, load_config, load_run_config
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
 from syncrec.evaluation import result_path
@@ -33,9 +33,6 @@ from syncrec.experiments.tuning import Tuned, tune
 __all__ = ["Experiment"]
 
 Report = Callable[[str], None]
-
-# Settings that came later, at the value that changes nothing.
-_NEUTRAL = {"loss": {"mean_over": "targets"}, "transfer": {"weights": "relative"}}
 
 
 @dataclass
@@ -226,7 +223,7 @@ class Experiment(Findings):
             if _impossible(run).exists():
                 found.append(EarlierTrial(artifacts.read_json(_impossible(run), "settings of a trial"), None, True))
                 continue
-            config = load_config(run.with_suffix(".toml"))
+            config = load_run_config(run.with_suffix(".toml"))
             is_last = run == begun[-1]
             is_trained = self._is_trained(dataset, run, config)
             value = _best_value(run) if is_trained else None
@@ -276,7 +273,7 @@ class Experiment(Findings):
         """Whether a run is finished; refuses one with other settings or of another dataset."""
         if not (run / "config.toml").exists():
             return False
-        if load_config(run / "config.toml") != config:
+        if load_run_config(run / "config.toml") != config:
             raise ConfigError(f"{run}: was made with other settings than the plan has now; choose another --out")
         from syncrec.runs import RunDirectory
 
@@ -306,7 +303,7 @@ class Experiment(Findings):
 def _is_same(before: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
     """Whether a search was of `question`; settings that there were not then did nothing at these values."""
     found = deepcopy({key: before.get(key, value) for key, value in question.items()})
-    for section, values in _NEUTRAL.items():
+    for section, values in LATER_SETTINGS.items():
         found["config"][section] = {**values, **found["config"].get(section, {})}
     return bool(found == question)
 
