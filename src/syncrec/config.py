@@ -16,7 +16,6 @@ from pydantic.fields import FieldInfo
 from syncrec.errors import ConfigError, nearest_names
 
 __all__ = [
-    "LATER_SETTINGS",
     "Config",
     "LossConfig",
     "ModelConfig",
@@ -31,6 +30,7 @@ __all__ = [
     "load_run_config",
     "parse_settings",
     "read_toml",
+    "with_later_settings",
 ]
 
 LATER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -272,11 +272,16 @@ def load_run_config(path: Path) -> Config:
     Raises:
         ConfigError: as `load_config`.
     """
-    values = read_toml(path)
+    return parse_settings(Config, with_later_settings(read_toml(path)), str(path))
+
+
+def with_later_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by section, as they were written once; those that came after have the value of `LATER_SETTINGS`."""
+    filled = dict(values)
     for section, entries in LATER_SETTINGS.items():
-        if isinstance(found := values.get(section, {}), dict):
-            values[section] = {**entries, **found}
-    return parse_settings(Config, values, str(path))
+        if isinstance(found := values.get(section, {}), Mapping):
+            filled[section] = {**entries, **found}
+    return filled
 
 
 def parse_settings(schema: type[SectionT], values: Mapping[str, Any], where: str) -> SectionT:

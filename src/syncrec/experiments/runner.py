@@ -4,7 +4,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import IO, Any
 
 from syncrec import artifacts
 from syncrec.baselines import is_baseline_result
-from syncrec.config import LATER_SETTINGS, Config, dump_toml, load_config, load_run_config
+from syncrec.config import Config, dump_toml, load_config, load_run_config, with_later_settings
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
 from syncrec.evaluation import result_path
@@ -302,10 +301,8 @@ class Experiment(Findings):
 
 def _is_same(before: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
     """Whether a search was of `question`; settings that there were not then did nothing at these values."""
-    found = deepcopy({key: before.get(key, value) for key, value in question.items()})
-    for section, values in LATER_SETTINGS.items():
-        found["config"][section] = {**values, **found["config"].get(section, {})}
-    return bool(found == question)
+    found = {key: before.get(key, value) for key, value in question.items()}
+    return bool({**found, "config": with_later_settings(found["config"])} == question)
 
 
 def _impossible(trial: Path) -> Path:
