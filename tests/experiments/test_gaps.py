@@ -27,6 +27,12 @@ def test_two_domains_say_nothing_of_a_correlation():
     assert correlations([])["agree_in_sign"] is None
 
 
+def test_a_domain_that_reads_no_other_has_no_gap_whose_sign_could_be_wrong():
+    found = correlations(points_of((0.1, 0.05), (0.0, -0.02), (0.2, -0.1), (0.0, 0.03)))
+    assert found["agree_in_sign"] == 0.5
+    assert correlations(points_of((0.0, -0.02)))["agree_in_sign"] is None
+
+
 def test_a_line_is_the_mean_over_seeds():
     points = [GapPoint("log", 0, "books", 0.1, 0.02), GapPoint("log", 1, "books", 0.3, 0.04)]
     assert gap_table(points, "mrr").groups == ((("log", "books", "+0.200", "+3.0 %"),),)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binomtest, t, ttest_1samp, ttest_rel
 
-from syncrec.stats import PairedSample, paired_bootstrap, paired_permutation_test
+from syncrec.stats import PairedSample, paired_bootstrap, paired_p_value, paired_permutation_test
 
 
 def normal_sample(num_units=400, shift=0.1, seed=0, **labels):
@@ -70,35 +70,69 @@ def test_strata_weigh_the_same_whatever_their_size():
     assert found.relative.estimate == pytest.approx(0)
 
 
-def test_variance_between_seeds_widens_the_interval():
-    base = normal_sample(400)
-    shifts = np.array([-0.5, 0.0, 0.5])[:, None]
-    many = PairedSample(base.candidate + shifts, np.tile(base.baseline, (3, 1)))
-    narrow, wide = (paired_bootstrap(s, seed=0).absolute for s in (base, many))
-    assert narrow.estimate == pytest.approx(wide.estimate)
-    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+def test_variance_between_seeds_alone_gives_the_interval_of_students_t():
+    base = np.random.default_rng(0).random(50)
+    levels = np.array([0.3, 0.1, 0.2, 0.4])
+    sample = PairedSample(base + levels[:, None], np.tile(base, (4, 1)))
+    found = paired_bootstrap(sample, seed=0).absolute
+    half = t.ppf(0.975, 3) * levels.std(ddof=1) / 2
+    assert found == pytest.approx((0.25, 0.25 - half, 0.25 + half))
+    assert paired_p_value(sample, seed=0) == pytest.approx(ttest_1samp(levels, 0).pvalue)
 
 
-def test_repetitions_that_are_equal_change_nothing_but_noise():
+def test_noise_within_a_seed_is_not_counted_twice():
+    noise = np.random.default_rng(0).normal(size=(5, 2000))
+    noise -= noise.mean(axis=1, keepdims=True)  # so that no seed is better than another
+    sample = PairedSample(noise + 0.1, np.zeros((5, 2000)))
+    means = PairedSample(sample.candidate.mean(axis=0), np.zeros(2000))
+    found, over_users = (paired_bootstrap(s, seed=0).absolute for s in (sample, means))
+    assert found == pytest.approx(over_users, rel=0.01)
+
+
+@pytest.mark.parametrize(("repetitions", "numbers"), [("paired", (3, 3)), ("paired", (5, 5)), ("independent", (3, 5))])
+def test_intervals_and_p_values_over_few_seeds_err_as_often_as_they_say(repetitions, numbers):
+    rng = np.random.default_rng(sum(numbers))
+    missed = false_alarms = 0
+    for seed in range(200):
+        users, sides = rng.normal(0, 0.02, 100), []
+        for number in numbers:
+            seeds = rng.normal(0, 0.003, (number, 1))
+            sides.append(0.2 + seeds + rng.normal(0, 0.03, (number, 100)) + (users if not sides else 0))
+        sample = PairedSample(*sides, repetitions=repetitions)
+        found = paired_bootstrap(sample, seed=seed, num_resamples=200)
+        missed += not found.absolute.low <= 0 <= found.absolute.high
+        assert np.sign(found.relative.low) == np.sign(found.absolute.low) or abs(found.absolute.low) < 5e-4
+        false_alarms += paired_p_value(sample, seed=seed, num_permutations=200) < 0.05
+    assert binomtest(missed, 200, 0.05, alternative="greater").pvalue > 0.001
+    assert binomtest(false_alarms, 200, 0.05, alternative="greater").pvalue > 0.001
+
+
+def test_an_effect_beyond_users_and_seeds_is_found():
+    rng = np.random.default_rng(0)
+    candidate = 0.22 + rng.normal(0, 0.003, (5, 1)) + rng.normal(0, 0.03, (5, 400))
+    sample = PairedSample(candidate, 0.2 + rng.normal(0, 0.03, (5, 400)))
+    assert paired_bootstrap(sample, seed=0).relative.low > 0.04
+    assert paired_p_value(sample, seed=0) < 0.01
+
+
+def test_repetitions_that_are_equal_change_nothing():
     base = normal_sample(200)
     same = PairedSample(np.tile(base.candidate, (3, 1)), np.tile(base.baseline, (3, 1)))
-    assert paired_bootstrap(same, seed=0).absolute == pytest.approx(paired_bootstrap(base, seed=0).absolute, abs=0.01)
+    assert paired_bootstrap(same, seed=0).absolute == pytest.approx(paired_bootstrap(base, seed=0).absolute)
+    assert paired_p_value(same, seed=0) == pytest.approx(paired_permutation_test(base, seed=0), abs=2e-4)
 
 
-def test_independent_repetitions_are_resampled_on_each_side():
-    candidate = np.array([[1.0, 0.0], [0.5, 0.75], [0.25, 0.5]])
-    baseline = np.array([[0.5, 0.25], [0.75, 1.0]])
-    every = [
-        candidate[np.ix_(ours, units)].mean() - baseline[np.ix_(theirs, units)].mean()
-        for units in product(range(2), repeat=2)
-        for ours in product(range(3), repeat=3)
-        for theirs in product(range(2), repeat=2)
-    ]
-    sample = PairedSample(candidate, baseline, repetitions="independent")
-    found = paired_bootstrap(sample, seed=0, num_resamples=40_000, confidence=0.8).absolute
-    low, high = np.quantile(every, [0.1, 0.9], method="inverted_cdf")
-    assert found.estimate == pytest.approx(candidate.mean() - baseline.mean())
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.011)
+def test_one_seed_on_one_side_leaves_the_variance_of_the_other():
+    values = np.full((3, 40), 0.5) + np.array([[0.1], [0.2], [0.3]])
+    ours = PairedSample(values, np.full((1, 40), 0.5), repetitions="independent")
+    theirs = PairedSample(np.full((1, 40), 0.5), values, repetitions="independent")
+    half = t.ppf(0.975, 2) * 0.1 / 3**0.5
+    assert paired_bootstrap(ours, seed=0).absolute == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+    assert paired_bootstrap(theirs, seed=0).absolute == pytest.approx((-0.2, -0.2 - half, -0.2 + half))
+    # The relative one after the delta method: d(a/b) = da/b - a db/b^2.
+    assert paired_bootstrap(ours, seed=0).relative == pytest.approx((0.4, 0.4 - 2 * half, 0.4 + 2 * half))
+    found = paired_bootstrap(theirs, seed=0).relative
+    assert found == pytest.approx((-2 / 7, -2 / 7 - half * 0.5 / 0.49, -2 / 7 + half * 0.5 / 0.49))
 
 
 def test_repetitions_of_other_numbers_are_refused_where_they_are_paired():

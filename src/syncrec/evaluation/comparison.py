@@ -10,7 +10,7 @@ import numpy.typing as npt
 from syncrec.errors import ArtifactError
 from syncrec.evaluation.metrics import FloatArray, IntArray, check_metric
 from syncrec.evaluation.results import Estimate, EvaluationResult
-from syncrec.stats import Interval, PairedSample, holm_correction, paired_bootstrap, paired_permutation_test
+from syncrec.stats import Interval, PairedSample, holm_correction, paired_bootstrap, paired_p_value
 
 __all__ = ["Comparison", "Contestant", "Difference", "Verdict", "check_comparable", "compare", "differences"]
 
@@ -94,7 +94,7 @@ def compare(
     estimate: Estimate = "drawn",
     seed: int = 0,
 ) -> Comparison:
-    """Compare over the same queries, resampling users and, with several results each, seeds.
+    """Compare over the same queries; intervals and p-values are over users and, with several results, seeds.
 
     Results pair up in the order of their training seeds; a contestant with one result meets each of the other's.
 
@@ -204,7 +204,7 @@ def _part(sample: PairedSample, users: IntArray, domains: IntArray, mask: npt.ND
 def _difference(sample: PairedSample, seed: int) -> Difference:
     bootstrap = paired_bootstrap(sample, seed=seed)
     means = [_macro_mean(values, sample.stratum_numbers) for values in (sample.candidate, sample.baseline)]
-    p_value = paired_permutation_test(sample, seed=seed)
+    p_value = paired_p_value(sample, seed=seed)
     num_queries = sample.candidate.shape[-1]
     return Difference(num_queries, means[0], means[1], bootstrap.absolute, bootstrap.relative, p_value)
 

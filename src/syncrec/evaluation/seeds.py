@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -87,9 +87,9 @@ def compare_groups(
 ) -> GroupComparison:
     """Means over seeds of every group, and the paired difference of each to the baseline.
 
-    Groups meet over the same queries. Their seeds are independent, so numbers of seeds may differ: the interval
-    resamples users, the same ones for both groups, and seeds within each group. P-values are of a permutation test
-    over users, corrected for the number of domains (Holm), not for that of groups.
+    Groups meet over the same queries. Where two groups have the same seeds, each meets its like, as two answers of
+    one run must; else seeds are independent, and their numbers may differ. Intervals and p-values are over users and
+    seeds; p-values are corrected for the number of domains (Holm), not for that of groups.
 
     Args:
         groups: label -> the results of one model, one a training seed.
@@ -174,8 +174,11 @@ def _answer(label: str, result: EvaluationResult, answers: Mapping[str, str] | s
 
 
 def _group(label: str, contestant: Contestant) -> Group:
-    seeds = tuple(sorted(result.provenance.seed for result in contestant.results))
-    return Group(label, contestant.results[0].provenance.model, contestant.answer, seeds)
+    return Group(label, contestant.results[0].provenance.model, contestant.answer, _seeds(contestant))
+
+
+def _seeds(contestant: Contestant) -> tuple[int, ...]:
+    return tuple(sorted(result.provenance.seed for result in contestant.results))
 
 
 def _rows(
@@ -185,7 +188,9 @@ def _rows(
     values = {label: contestant.values(metric, estimate) for label, contestant in contestants.items()}
     found: dict[str, Mapping[str, Difference]] = {baseline: {}}
     for label in (label for label in contestants if label != baseline):
-        sample = PairedSample(values[label], values[baseline], repetitions="independent")
+        have_same_seeds = _seeds(contestants[label]) == _seeds(contestants[baseline])
+        repetitions: Literal["paired", "independent"] = "paired" if have_same_seeds else "independent"
+        sample = PairedSample(values[label], values[baseline], repetitions=repetitions)
         domains, macro = differences(first, sample, seed=seed)
         found[label] = {**domains, MACRO: macro}
     means = {label: _means(contestant, estimate) for label, contestant in contestants.items()}

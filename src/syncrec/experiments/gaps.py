@@ -89,8 +89,12 @@ def means_over_seeds(points: Sequence[GapPoint]) -> dict[tuple[str, str], tuple[
 
 
 def _agreement(means: Mapping[Any, tuple[float, float]]) -> float | None:
-    """Share of domains in which both have the same sign."""
-    return float(np.mean([inside * true > 0 for inside, true in means.values()])) if means else None
+    """Share of domains in which both have the same sign, of those in which both have one; None if there is none.
+
+    A domain that reads no other has a gap of 0 by construction, which foretells nothing.
+    """
+    signed = [inside * true > 0 for inside, true in means.values() if inside * true]
+    return float(np.mean(signed)) if signed else None
 
 
 def gap_table(points: Sequence[GapPoint], metric: str) -> Table:

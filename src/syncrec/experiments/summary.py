@@ -224,10 +224,10 @@ def _markdown(experiment: Findings, content: Mapping[str, Any], picture: Path | 
     yield "# Results\n"
     yield (
         "Made by `syncrec benchmark`. Validation chose epochs, fusion weights and tuned settings; the test split was "
-        f"read once for each run. Seeds: {', '.join(map(str, plan.seeds))}. Differences are paired over users and "
-        f"seeds ({plan.metric.upper()}; percentile bootstrap; permutation test, Holm-corrected over domains, and as "
-        "`p over models` over the models of its table). The best baseline is the best on the test data shown, which "
-        "favours it.\n"
+        f"read once for each run. Seeds: {', '.join(map(str, plan.seeds))}. Differences in {plan.metric.upper()} are "
+        "paired over users and seeds: bootstrap over users, lengthened by the variance between seeds (Student's t); "
+        "p-values over both, Holm-corrected over domains, and as `p over models` over the models of its table. The "
+        "best baseline is the best on the test data shown, which favours it.\n"
     )
     if several := {name: found for name, found in content["versions"].items() if len(found) > 1}:
         told = "; ".join(f"{name} {', '.join(found)}" for name, found in several.items())
@@ -250,10 +250,15 @@ def _correlations(found: Mapping[str, Any]) -> str:
     domains, seeds = found["domains"], found["seeds"]
     if domains["pearson"] is None:
         return "Too few domains for a correlation.\n"
+    signs = (
+        ""
+        if (share := found["agree_in_sign"]) is None
+        else (f" The sign is the same in {share:.0%} of domains with a gap.")
+    )
     return (
         f"Correlation over the means of domains: Pearson {domains['pearson']:.2f} (p = {domains['pearson_p']:.3f}), "
         f"Spearman {domains['spearman']:.2f}; over all seeds and domains: Pearson {seeds['pearson']:.2f}, Spearman "
-        f"{seeds['spearman']:.2f}. The sign is the same in {found['agree_in_sign']:.0%} of domains.\n"
+        f"{seeds['spearman']:.2f}.{signs}\n"
     )
 
 

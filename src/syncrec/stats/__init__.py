@@ -3,7 +3,13 @@
 from syncrec.stats.basics import FloatArray, Interval, holm_correction, wilson_interval
 from syncrec.stats.counts import sample_ratio_p_value
 from syncrec.stats.covariate import CovariateSums, Past, adjusted_log_ratio
-from syncrec.stats.paired import PairedDifference, PairedSample, paired_bootstrap, paired_permutation_test
+from syncrec.stats.paired import (
+    PairedDifference,
+    PairedSample,
+    paired_bootstrap,
+    paired_p_value,
+    paired_permutation_test,
+)
 from syncrec.stats.ratio import Estimate, RatioSums, difference_of_rates, log_ratio_of_rates
 from syncrec.stats.sequential import (
     fixed_half_width,
@@ -29,6 +35,7 @@ __all__ = [
     "log_ratio_of_rates",
     "mixture_scale",
     "paired_bootstrap",
+    "paired_p_value",
     "paired_permutation_test",
     "required_information",
     "sample_ratio_p_value",

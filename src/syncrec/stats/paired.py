@@ -12,12 +12,14 @@ import numpy.typing as npt
 from syncrec import rng
 from syncrec.stats.basics import FloatArray, Interval
 
-__all__ = ["PairedDifference", "PairedSample", "paired_bootstrap", "paired_permutation_test"]
+__all__ = ["PairedDifference", "PairedSample", "paired_bootstrap", "paired_p_value", "paired_permutation_test"]
 
 # Random bits of the permutation test that are held at once.
 _BITS_AT_ONCE = 1 << 22
 # Weights of clusters that a bootstrap holds at once: they stay in the cache.
 _WEIGHTS_AT_ONCE = 1 << 17
+# Means below it, which no metric of a ranking has but 0, would overflow in the variance of a relative difference.
+_SMALLEST_MEAN = 1e-50
 
 
 class PairedDifference(NamedTuple):
@@ -73,15 +75,16 @@ def _numbered(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def paired_bootstrap(
     sample: PairedSample, *, seed: int, num_resamples: int = 2000, confidence: float = 0.95
 ) -> PairedDifference:
-    """Difference of the means with percentile bootstrap intervals over clusters and, at two levels, repetitions.
+    """Difference of the means with an interval over clusters and repetitions.
 
-    Each resample draws clusters with replacement, the same ones for both treatments and all repetitions, and then
-    repetitions with replacement, the same ones for both treatments unless they are independent. A stratum that a
-    resample misses is left out of its mean. With few repetitions the interval is a little too narrow: S seeds show
-    (S - 1) / S of the variance between seeds.
+    Clusters are resampled with replacement, the same ones for both treatments, and values are means over repetitions;
+    a stratum that a resample misses is left out of its mean. The distances of the percentiles from the estimate are
+    then lengthened by what repetitions vary beyond that: by their variance (in quadrature), and by Student's t in
+    place of the normal distribution, since it is known from a handful of them. A side with a single repetition shows
+    no variance, so that its interval is over clusters alone.
 
     Source: Efron, Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; paired over topics as in
-    Sakai (SIGIR 2006).
+    Sakai (SIGIR 2006). Resampling repetitions, too, would show (S - 1) / S of their variance and take t for normal.
 
     Args:
         sample: the paired values.
@@ -91,35 +94,95 @@ def paired_bootstrap(
     """
     generator = rng.numpy_generator(seed, "paired-bootstrap")
     sums, counts = _cluster_sums(sample)
+    parts = [part.mean(axis=1, keepdims=True) for part in sums]
     num_clusters = len(counts)
     means = np.empty((num_resamples, 2))
     at_once = max(1, _WEIGHTS_AT_ONCE // num_clusters)
     for first in range(0, num_resamples, at_once):
         rows = slice(first, min(first + at_once, num_resamples))
         weights = np.empty((rows.stop - first, num_clusters))
-        picks = []
         for row in weights:
             row[:] = np.bincount(generator.integers(num_clusters, size=num_clusters), minlength=num_clusters)
-            picks.append(_drawn_repetitions(sample, generator))
-        for side, part in enumerate(sums):
-            of_repetition = _weighted_means(part, counts, weights)
-            drawn = np.stack([pick[side] for pick in picks])
-            means[rows, side] = np.take_along_axis(of_repetition, drawn, axis=1).mean(axis=1)
-    own = np.array([_weighted_means(part, counts, np.ones((1, num_clusters))).mean() for part in sums])
-    return PairedDifference(
-        _percentile_interval(own[0] - own[1], means[:, 0] - means[:, 1], confidence),
-        _percentile_interval(_relative(own[None])[0], _relative(means), confidence),
-    )
+        for side, part in enumerate(parts):
+            means[rows, side] = _weighted_means(part, counts, weights)[:, 0]
+    own = np.array([_weighted_means(part, counts, np.ones((1, num_clusters)))[0, 0] for part in parts])
+    absolute = _percentile_interval(own[0] - own[1], means[:, 0] - means[:, 1], confidence)
+    relative = _percentile_interval(_relative(own[None])[0], _relative(means), confidence)
+    if own[1] > _SMALLEST_MEAN:
+        # The delta method: how the relative difference moves with either mean.
+        spread = _spread(sample, sums, counts, (1 / own[1], own[0] / own[1] ** 2))
+        relative = _lengthened(relative, spread, confidence)
+    return PairedDifference(_lengthened(absolute, _spread(sample, sums, counts), confidence), relative)
 
 
-def _drawn_repetitions(sample: PairedSample, generator: np.random.Generator) -> list[npt.NDArray[np.int64]]:
-    """Which repetitions of candidate and baseline a resample takes."""
-    sizes = [1 if values.ndim == 1 else len(values) for values in (sample.candidate, sample.baseline)]
-    if sizes == [1, 1]:
-        return [np.zeros(1, dtype=np.int64)] * 2
+@dataclass(frozen=True)
+class _Spread:
+    """Variance of a difference of means: by clusters, by repetitions beyond that, and the degrees of freedom of both.
+
+    The degrees of freedom are those that repetitions leave; infinite without repetitions, or where all are equal.
+    """
+
+    clusters: float
+    repetitions: float
+    freedom: float
+
+
+def _spread(
+    sample: PairedSample, sums: list[FloatArray], counts: FloatArray, factors: tuple[float, float] = (1.0, 1.0)
+) -> _Spread:
+    """Of `factors[0]` times the candidate's mean less `factors[1]` times the baseline's.
+
+    Analysis of variance of clusters crossed with repetitions, both random: the means of S repetitions differ by what
+    repetitions are worth and by chance over clusters, which is estimated from how one cluster's values differ between
+    repetitions, and taken off, since the variance by clusters holds it already. Degrees of freedom after
+    Satterthwaite (Biometrics Bulletin 1946).
+    """
+    sides = [factor * side for factor, side in zip(factors, _centred_shares(sums, counts), strict=True)]
+    levels = [
+        factor * _weighted_means(part, counts, np.ones((1, len(counts))))[0]
+        for factor, part in zip(factors, sums, strict=True)
+    ]
+    of_clusters = sides[0].mean(axis=1) - sides[1].mean(axis=1)
     if sample.repetitions == "paired":
-        return [generator.integers(sizes[0], size=sizes[0])] * 2
-    return [generator.integers(size, size=size) for size in sizes]
+        sides, levels = [sides[0] - sides[1]], [levels[0] - levels[1]]
+    freedom_of_clusters = max(len(counts) - 1, 1)
+    correction = len(counts) / freedom_of_clusters
+    clusters = float((of_clusters**2).sum() * correction)
+    repetitions, uncertainty = 0.0, 0.0
+    for shares, level in zip(sides, levels, strict=True):
+        number = len(level)
+        if number < 2:
+            continue
+        between = float(level.var(ddof=1)) / number
+        chance = float(shares.var(axis=1, ddof=1).sum() * correction) / number
+        repetitions += max(between - chance, 0.0)
+        uncertainty += between**2 / (number - 1) + chance**2 / ((number - 1) * freedom_of_clusters)
+    freedom = (clusters + repetitions) ** 2 / uncertainty if uncertainty else np.inf
+    return _Spread(clusters, repetitions, freedom)
+
+
+def _centred_shares(sums: list[FloatArray], counts: FloatArray) -> list[FloatArray]:
+    """What each cluster adds to the mean of its side, less what it would add if all units were alike, [clusters, S]."""
+    totals = counts.sum(axis=0)
+    return [((part - part.sum(axis=0) / totals * counts[:, None]) / totals).mean(axis=-1) for part in sums]
+
+
+def _lengthened(interval: Interval, spread: _Spread, confidence: float) -> Interval:
+    """The interval over clusters with the variance of repetitions added to it."""
+    if not np.isfinite(spread.freedom) or not np.isfinite(interval.estimate):
+        return interval
+    from scipy.special import ndtri, stdtrit
+
+    quantile = (1 + confidence) / 2
+    normal = float(ndtri(quantile))
+    stretch = float(stdtrit(spread.freedom, quantile)) / normal
+    added = normal * spread.repetitions**0.5
+    below, above = (max(interval.estimate - interval.low, 0.0), max(interval.high - interval.estimate, 0.0))
+    return Interval(
+        interval.estimate,
+        interval.estimate - stretch * float(np.hypot(below, added)),
+        interval.estimate + stretch * float(np.hypot(above, added)),
+    )
 
 
 def _cluster_sums(sample: PairedSample) -> tuple[list[FloatArray], FloatArray]:
@@ -166,7 +229,8 @@ def paired_permutation_test(sample: PairedSample, *, seed: int, num_permutations
     """Two-sided p-value of "no difference": how often do random sign flips of whole clusters differ as much?
 
     The statistic is the difference of means that `paired_bootstrap` estimates, averaged over repetitions; the test
-    is over clusters and says nothing about other seeds. At least `1 / (num_permutations + 1)`, never 0.
+    is over clusters and says nothing about other repetitions (`paired_p_value` does). At least
+    `1 / (num_permutations + 1)`, never 0.
 
     Source: Fisher's randomisation test as in Smucker, Allan, Carterette (CIKM 2007); the added one from Phipson,
     Smyth (2010).
@@ -183,6 +247,24 @@ def paired_permutation_test(sample: PairedSample, *, seed: int, num_permutations
         differences = np.abs(shares.sum() - 2 * flipped)
         as_extreme += int(np.count_nonzero(differences >= observed * (1 - 1e-9)))
     return (1 + as_extreme) / (1 + num_permutations)
+
+
+def paired_p_value(sample: PairedSample, *, seed: int, num_permutations: int = 10_000) -> float:
+    """Two-sided p-value of "no difference", over clusters and repetitions.
+
+    The greater one of `paired_permutation_test` and, with several repetitions, of a t-test with the variance and the
+    degrees of freedom that lengthen the interval of `paired_bootstrap`.
+    """
+    over_clusters = paired_permutation_test(sample, seed=seed, num_permutations=num_permutations)
+    sums, counts = _cluster_sums(sample)
+    spread = _spread(sample, sums, counts)
+    variance = spread.clusters + spread.repetitions
+    if not np.isfinite(spread.freedom):
+        return over_clusters
+    from scipy.special import stdtr
+
+    statistic = abs(float(_cluster_shares(sample).sum())) / variance**0.5
+    return max(over_clusters, 2 * float(stdtr(spread.freedom, -statistic)))
 
 
 def _cluster_shares(sample: PairedSample) -> FloatArray:
