@@ -29,7 +29,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 def build(**model):
-    model = small_model(CATALOGUE, name="bert4rec", **model)
+    model = small_model(CATALOGUE, name="bert4rec", **{"item_similarity": False, **model})
     shake(model)
     return model
 
@@ -161,3 +161,35 @@ def test_without_times_in_the_settings_they_change_nothing():
     later = replace(batch, cross=replace(batch.cross, times=batch.cross.times + 10**8))
     assert torch.equal(model.encode(later)["cross"], model.encode(batch)["cross"])
     assert not torch.equal(build().encode(later)["cross"], build().encode(batch)["cross"])
+
+
+def test_similarity_is_that_to_the_events_before_which_are_not_masked():
+    model = build(item_similarity=True, score="cosine").eval()
+    plain = build(score="cosine").eval()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("similarity.")})
+    batch = posed(model, HISTORIES, seed=1)
+    found = model.encode(batch)["cross"] - plain.encode(batch)["cross"]
+    weight, rate = model.similarity.weight[0], F.softplus(model.similarity.shift[0]).item()
+    vectors = model.answer_size * F.normalize(model.embedding.items.weight, dim=1)
+    masked = {
+        u: {t for v, t in zip(batch.users.tolist(), batch.targets.tolist(), strict=True) if v == u} for u in range(4)
+    }
+    for row, user, target in zip(found, batch.users.tolist(), batch.targets.tolist(), strict=True):
+        history = HISTORIES[user]
+        before = [(place, e) for place, e in enumerate(history[: history.index(target)]) if e not in masked[user]]
+        decays = torch.softmax(torch.tensor([place * rate for place, _ in before]), 0) if before else torch.zeros(0)
+        expected = weight * sum((d * vectors[e] for d, (_, e) in zip(decays, before, strict=True)), torch.zeros(8))
+        torch.testing.assert_close(row, expected, **CLOSE)
+
+
+def test_similarity_to_the_whole_history_is_that_of_a_causal_model():
+    model, causal = build(item_similarity=True).eval(), build_causal(item_similarity=True).eval()
+    causal.embedding.items.weight.data = model.embedding.items.weight.data
+    causal.similarity.load_state_dict(model.similarity.state_dict())
+    batch = query_batch(CATALOGUE, [[0, 6, 1, 12, 8, 2], [], [9], [3, 14, 13]], [2, 0, 1, 1], 6)[1]
+    zeros = {"cross": torch.zeros(4, 8)}
+    torch.testing.assert_close(model._with_similarity(batch, zeros), causal._with_similarity(batch, zeros), **CLOSE)
+
+
+def build_causal(**model):
+    return small_model(CATALOGUE, name="sasrec", **model)

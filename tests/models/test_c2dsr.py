@@ -1,6 +1,7 @@
 """What C2DSR asks beyond the contract: two sums, two graphs from training events, and the infomax objective."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -77,11 +78,13 @@ def test_a_domain_of_one_item_has_no_encoder():
 
 
 def test_both_graphs_are_those_of_the_events_it_is_given(tiny_dataset):
-    for ends in (tiny_dataset.train_end, tiny_dataset.validation_end):
-        model = small_model(Catalogue.of(tiny_dataset), name="c2dsr")
+    reading_all = Catalogue.of(tiny_dataset)
+    related = Catalogue.of(tiny_dataset, (0, 1, 0))
+    for ends, catalogue in product((tiny_dataset.train_end, tiny_dataset.validation_end), (reading_all, related)):
+        model = small_model(catalogue, name="c2dsr")
         model.observe(tiny_dataset, ends)
-        for view, graph in (("cross", model.cross_graph), ("single", model.single_graph)):
-            expected = preceding_items(tiny_dataset, ends, view, 8)
+        for together, graph in ((catalogue.community_of, model.cross_graph), (np.arange(3), model.single_graph)):
+            expected = preceding_items(tiny_dataset, ends, together, 8)
             assert graph.neighbours[: tiny_dataset.num_items].tolist() == expected.tolist()
             assert (graph.neighbours[tiny_dataset.num_items :] == -1).all()
 
@@ -107,7 +110,7 @@ def test_the_graphs_of_a_trained_run_are_of_the_events_it_was_trained_on(tiny_da
         (run.directory.trained_model(torch.device("cpu"), for_validation=True), tiny_dataset.train_end),
         (run.trained, tiny_dataset.validation_end),
     ):
-        expected = preceding_items(tiny_dataset, ends, "cross", 8)
+        expected = preceding_items(tiny_dataset, ends, np.zeros(3, int), 8)
         assert trained.model.cross_graph.neighbours[: len(expected)].tolist() == expected.tolist()
 
 

@@ -4,27 +4,26 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec.data.dataset import Dataset
-from syncrec.data.packing import ViewName
 
 __all__ = ["preceding_items"]
 
 Ints = npt.NDArray[np.int64]
 
 
-def preceding_items(dataset: Dataset, ends: Ints, view: ViewName, num_kept: int) -> Ints:
+def preceding_items(dataset: Dataset, ends: Ints, together: Ints, num_kept: int) -> Ints:
     """Of every item the others that most often come right before it, the most frequent first.
 
     Args:
         dataset: whose events are read.
         ends: event index where what is read of each user ends, int64 [U].
-        view: `cross`: before it in the hybrid history; `single`: in the history in its own domain.
+        together: group of each domain, int64 [D]; what comes before is looked for among events of the same group.
         num_kept: k, kept of each item; of equally frequent ones those with the lower index.
 
     Returns:
         item indices int64 [I, k], -1 where an item has fewer. Repeats of an item do not count.
     """
     items, users = _events(dataset, ends)
-    keys = users if view == "cross" else users * dataset.num_domains + dataset.domain_of(items)
+    keys = users * (int(together.max(initial=0)) + 1) + together[dataset.domain_of(items)]
     order = np.argsort(keys, kind="stable")
     items, keys = items[order], keys[order]
     is_pair = (keys[1:] == keys[:-1]) & (items[1:] != items[:-1])

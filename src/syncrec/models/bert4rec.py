@@ -9,6 +9,7 @@ Departures, so that models differ in what reads the history and in little else:
 
 - the embedding that all models share, with domain, position, time and layer normalisation (M2), and their encoder, with
   normalisation before each part and ReLU; no item biases; the loss is that of the configuration;
+- the similarity to the history (`model.item_similarity`) is that to the events before the one asked for, unmasked;
 - a [MASK] has the domain of the event asked for, since a question names it, and no time, since nobody knows it yet;
 - positions count from the end, whatever `model.positions` says: a question has position 0 and the last event 1. So
   the [MASK] can lie in the slot of the start token (whose row in the item table it takes), and no slot is added;
@@ -87,6 +88,17 @@ class BERT4Rec(SequentialModel):
         embedding = self._embed(view, domains)
         encoded = self.encoder.at(embedding, view.two_way_mask, slots, only_asked=batch.only_asked)
         return {"cross": self.norm(F.gelu(self.projection(encoded)).float())}
+
+    def _with_similarity(self, batch: TensorBatch, answers: dict[AnswerName, Tensor]) -> dict[AnswerName, Tensor]:
+        """The answer with what the items before the event asked for say by themselves (`model.item_similarity`)."""
+        if self.similarity is None:
+            return answers
+        view, slots = batch.cross, self._mask_slots(batch)
+        places = torch.where(view.positions == 0, view.lengths, view.positions)  # a question stands behind the history
+        is_later = places[:, None, :, None] <= places[:, None, None, :]
+        mask = view.two_way_mask.masked_fill(is_later, -torch.inf)
+        part = self.similarity(*self._events(view), places, mask, slots, torch.zeros_like(batch.domains))
+        return {"cross": answers["cross"] + part}
 
     def _mask_slots(self, batch: TensorBatch) -> Tensor:
         """Flat slots of what is asked, int64 [N]: the masked ones; where the last event is named, the start token's."""

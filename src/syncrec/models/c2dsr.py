@@ -98,9 +98,12 @@ class C2DSR(SequentialModel):
     def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
         """Take both graphs of items besides."""
         super().observe(dataset, ends)
-        graphs: dict[ViewName, GraphConvolution] = {"cross": self.cross_graph, "single": self.single_graph}
-        for view, graph in graphs.items():
-            found = preceding_items(dataset, ends, view, _NUM_NEIGHBOURS)
+        every_domain_alone = np.arange(dataset.num_domains)
+        for graph, together in (
+            (self.cross_graph, self.catalogue.community_of),
+            (self.single_graph, every_domain_alone),
+        ):
+            found = preceding_items(dataset, ends, together, _NUM_NEIGHBOURS)
             graph.neighbours[: len(found)] = torch.as_tensor(found, dtype=torch.int32)
 
     def _encode(self, batch: TensorBatch) -> dict[AnswerName, Tensor]:

@@ -60,7 +60,7 @@ class SequentialModel(nn.Module, ABC):
     """Which domains read themselves alone, bool [D]."""
     is_causal: ClassVar[bool] = True
     """Whether a training batch is answered as it is, each target from the events before it alone; if not, only what
-    `training_questions` makes of it is, and similarities to the history (`model.item_similarity`) are not added."""
+    `training_questions` makes of it is."""
 
     def __init__(self, catalogue: Catalogue, config: ModelConfig) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class SequentialModel(nn.Module, ABC):
         self.register_buffer("is_alone", torch.as_tensor(catalogue.is_alone), persistent=False)
         self._has_lone_domain = bool(catalogue.is_alone.any())
         self.similarity = None
-        if config.item_similarity and self.is_causal:
+        if config.item_similarity:
             num_tasks = sum(1 if name == "cross" else catalogue.num_domains for name in self.answer_names)
             self.similarity = ItemSimilarity(num_tasks, config.dropout)
 
@@ -140,9 +140,12 @@ class SequentialModel(nn.Module, ABC):
                 view, slots, tasks = batch.cross, batch.cross_slots, torch.zeros_like(batch.domains)
             else:
                 view, slots, tasks = batch.single, batch.single_slots, batch.domains + ("cross" in answers)
-            vectors, is_item = self.answer_size * self.item_vectors(view.tokens), view.tokens < self.catalogue.num_items
-            found[name] = answer + self.similarity(vectors, is_item, view.positions, view.mask, slots, tasks)
+            found[name] = answer + self.similarity(*self._events(view), view.positions, view.mask, slots, tasks)
         return found
+
+    def _events(self, view: TensorView) -> tuple[Tensor, Tensor]:
+        """Vectors that can be added to an answer, float [rows, length, dim], and which slots hold an event."""
+        return self.answer_size * self.item_vectors(view.tokens), view.tokens < self.catalogue.num_items
 
     def _of_lone_domains(self, batch: TensorBatch, answers: dict[AnswerName, Tensor]) -> dict[AnswerName, Tensor]:
         """The answers, with the single one for the cross one, without gradient, of a domain that reads itself alone.
