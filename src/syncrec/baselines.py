@@ -10,7 +10,7 @@ import torch
 from syncrec.data.dataset import Dataset, Queries, Split
 from syncrec.data.packing import ViewName
 from syncrec.errors import ConfigError, UnknownNameError
-from syncrec.evaluation import EvaluationResult, NegativeDraw, Provenance, Ranks, Scorer, evaluate_ranks, versions
+from syncrec.evaluation import EvaluationResult, Provenance, Ranks, Rivals, Scorer, evaluate_ranks, versions
 from syncrec.fitting import check_trainable
 from syncrec.models.matrix_factorisation import FactorSettings, factor_scorer, refit_factors
 from syncrec.models.neighbours import DECAY, NUM_NEIGHBOURS, ItemNeighbours, NeighbourScorer
@@ -54,8 +54,8 @@ class Baseline:
         check_baseline_split(self.provenance.model, split, self.provenance.config["refit"])
         queries = self.dataset.queries(split)
 
-        def rank(draw: NegativeDraw | None) -> Ranks:
-            return shared_ranks_of(self.make_scorers, self.dataset, queries, draw)
+        def rank(rivals: Rivals) -> Ranks:
+            return shared_ranks_of(self.make_scorers, self.dataset, queries, rivals)
 
         return evaluate_ranks(queries, self.dataset, rank, self.provenance, protocol=protocol, split=split, seed=seed)
 

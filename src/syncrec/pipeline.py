@@ -18,9 +18,9 @@ from syncrec.data.dataset import Dataset, Split
 from syncrec.errors import ConfigError, DataError
 from syncrec.evaluation import (
     EvaluationResult,
-    NegativeDraw,
     Provenance,
     Ranks,
+    Rivals,
     evaluate_ranks,
     result_path,
     save_result,
@@ -83,8 +83,8 @@ class Run:
         queries = self.dataset.queries(split)
         trained = self.trained if split == "test" else self.directory.trained_model(self._device, for_validation=True)
 
-        def rank(draw: NegativeDraw | None) -> Ranks:
-            return make_ranker(trained.model, self.dataset, queries).ranks(trained.fusion_weights, draw)
+        def rank(rivals: Rivals) -> Ranks:
+            return make_ranker(trained.model, self.dataset, queries).ranks(trained.fusion_weights, rivals)
 
         provenance = self._provenance()
         result = evaluate_ranks(queries, self.dataset, rank, provenance, protocol=protocol, split=split, seed=seed)

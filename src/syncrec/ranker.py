@@ -13,7 +13,16 @@ import numpy.typing as npt
 import torch
 
 from syncrec.data.dataset import Dataset, Queries
-from syncrec.evaluation import AnswerRanks, NegativeDraw, Ranks, Scorer, ranks_of, shared_ranks, shared_sampled_ranks
+from syncrec.evaluation import (
+    AnswerRanks,
+    NegativeDraw,
+    Ranks,
+    Rivals,
+    Scorer,
+    ranks_of,
+    shared_ranks,
+    shared_sampled_ranks,
+)
 from syncrec.models.interface import SequentialModel
 from syncrec.models.scoring import AnswerVectors, VectorScorer, answer_vectors, fuse
 from syncrec.parallel import all_at_once, gather_strided, processes, sharded_tables, sum_over_processes
@@ -30,16 +39,16 @@ class Ranker(ABC):
         """`own`: the queries that this process ranks; `vectors`: of these, and of the items among which it does."""
         self.dataset, self.own, self.vectors = dataset, own, vectors
 
-    def ranks(self, fusion_weights: Sequence[float] | None, draw: NegativeDraw | None = None) -> Ranks:
+    def ranks(self, fusion_weights: Sequence[float] | None, rivals: Rivals = "all") -> Ranks:
         """Of all queries in every answer, the same in every process; with weights w_d [D] the fused one is among them.
 
-        With a `draw` among its negatives, else among all items of the target's domain.
+        By default among all items of the target's domain.
         """
-        return self._ranks(self._scorers(fusion_weights), draw)
+        return self._ranks(self._scorers(fusion_weights), rivals)
 
     def fused_ranks(self, fusion_weights: Sequence[float]) -> npt.NDArray[np.float64]:
         """Of all queries [Q] in the fused answer alone, among all items of the target's domain."""
-        return self._ranks({"fused": self._scorers(fusion_weights)["fused"]}, None)[0]["fused"].ranks
+        return self._ranks({"fused": self._scorers(fusion_weights)["fused"]}, "all")[0]["fused"].ranks
 
     def _scorers(self, fusion_weights: Sequence[float] | None) -> dict[str, Scorer]:
         asked = dict(self.vectors.queries)
@@ -48,7 +57,7 @@ class Ranker(ABC):
         return {name: VectorScorer(q, self.vectors.items, self.vectors.first_item) for name, q in asked.items()}
 
     @abstractmethod
-    def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+    def _ranks(self, scorers: dict[str, Scorer], rivals: Rivals) -> Ranks:
         """Of all queries in these answers."""
 
 
@@ -64,8 +73,8 @@ class _SharedQueries(Ranker):
         own = _share(queries)
         super().__init__(dataset, own, answer_vectors(model, dataset, own))
 
-    def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
-        return _gathered_ranks(self.own, self.dataset, scorers, draw)
+    def _ranks(self, scorers: dict[str, Scorer], rivals: Rivals) -> Ranks:
+        return _gathered_ranks(self.own, self.dataset, scorers, rivals)
 
 
 class _SharedItems(Ranker):
@@ -79,10 +88,11 @@ class _SharedItems(Ranker):
         asked = {name: gather_strided(vectors)[: len(queries)] for name, vectors in share.queries.items()}
         super().__init__(dataset, queries, AnswerVectors(asked, share.items, share.first_item))
 
-    def _ranks(self, scorers: dict[str, Scorer], draw: NegativeDraw | None) -> Ranks:
-        if draw is not None:
-            return shared_sampled_ranks(self.own, self.dataset, scorers, draw, self.part, _sum_of_all)
-        found = shared_ranks(self.own, self.dataset, scorers, self.part, _sum_of_all)
+    def _ranks(self, scorers: dict[str, Scorer], rivals: Rivals) -> Ranks:
+        if isinstance(rivals, NegativeDraw):
+            return shared_sampled_ranks(self.own, self.dataset, scorers, rivals, self.part, _sum_of_all)
+        keeps_seen = rivals == "all"
+        found = shared_ranks(self.own, self.dataset, scorers, self.part, _sum_of_all, keeps_seen=keeps_seen)
         return {name: AnswerRanks(ranks) for name, ranks in found.items()}, None
 
 
@@ -90,11 +100,11 @@ def shared_ranks_of(
     make_scorers: Callable[[Queries], Mapping[str, Scorer]],
     dataset: Dataset,
     queries: Queries,
-    draw: NegativeDraw | None,
+    rivals: Rivals,
 ) -> Ranks:
     """What `evaluation.ranks_of` gives, of `queries` that processes share out; each makes scorers of its own ones."""
     own = _share(queries)
-    return _gathered_ranks(own, dataset, make_scorers(own), draw)
+    return _gathered_ranks(own, dataset, make_scorers(own), rivals)
 
 
 def _share(queries: Queries) -> Queries:
@@ -103,9 +113,9 @@ def _share(queries: Queries) -> Queries:
     return queries.take(slice(group.rank, None, group.size))
 
 
-def _gathered_ranks(own: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+def _gathered_ranks(own: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], rivals: Rivals) -> Ranks:
     """Of all queries, where each process has scorers of its `own` ones."""
-    answers, num_eligible = all_at_once(lambda: ranks_of(own, dataset, scorers, draw))
+    answers, num_eligible = all_at_once(lambda: ranks_of(own, dataset, scorers, rivals))
     gathered = {
         name: AnswerRanks(_of_all(answer.ranks), None if answer.num_above is None else _of_all(answer.num_above))
         for name, answer in answers.items()

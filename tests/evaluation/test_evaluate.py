@@ -69,6 +69,25 @@ def test_full_ranks_equal_a_slow_loop(queries, dataset, matrix_scorer):
     assert full_ranks(queries, dataset, {"x": scorer})["x"].tolist() == expected
 
 
+def test_what_the_user_had_before_is_no_rival_where_it_is_left_out(make_dataset, matrix_scorer):
+    # Test targets: 1; 5, which this user had before; 2, whose only rival left is 3; then validation: 5, 4, 0.
+    dataset = make_dataset([[0, 4, 5, 1], [2, 5, 4, 5], [6, 1, 0, 2]])
+    for split in ("test", "validation"):
+        queries = dataset.queries(split)
+        scorer = random_scorer(matrix_scorer)
+        result = evaluate(queries, dataset, {"x": scorer}, MODEL, protocol="full-unseen", split=split)
+        expected = []
+        for q in range(3):
+            start, stop = dataset.item_range(queries.domains[q])
+            past = set(dataset.items[dataset.user_offsets[q] : queries.target_events[q]].tolist())
+            kept = [i for i in range(start, stop) if i == queries.targets[q] or i not in past]
+            target = kept.index(queries.targets[q])
+            expected.append(slow_full_rank(scorer.matrix[q][kept], target, 0, len(kept)))
+        assert result.answers["x"].ranks.tolist() == expected
+        assert result.num_eligible is None
+        assert expected != full_ranks(queries, dataset, {"x": scorer})["x"].tolist()
+
+
 @pytest.mark.parametrize("protocol", ["sampled-999", "sampled-100"])
 def test_sampled_ranks_equal_a_slow_loop(make_dataset, matrix_scorer, protocol):
     rng = np.random.default_rng(5)
@@ -156,7 +175,7 @@ def test_one_item_domain_always_ranks_first(make_dataset, matrix_scorer):
 
 
 def test_unknown_protocol_lists_the_known_ones(queries, dataset):
-    with pytest.raises(UnknownNameError, match="full, sampled-999, sampled-100"):
+    with pytest.raises(UnknownNameError, match="full, full-unseen, sampled-999, sampled-100"):
         evaluate(queries, dataset, {}, MODEL, protocol="sampled-99")
 
 

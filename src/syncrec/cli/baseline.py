@@ -21,7 +21,8 @@ def baseline(
     *,
     split: Annotated[Literal["test", "validation"], Parameter(help="what to predict")] = "test",
     protocol: Annotated[
-        list[str] | None, Parameter(help="full, sampled-999 or sampled-100; may be given several times [default: full]")
+        list[str] | None,
+        Parameter(help="full, full-unseen, sampled-999 or sampled-100; may be given several times [default: full]"),
     ] = None,
     seed: Annotated[int, Parameter(help="of the draw of negatives; bpr-mf is trained with seed 0")] = 0,
     refit: Annotated[

@@ -16,7 +16,7 @@ def evaluate(
     /,
     *,
     split: Annotated[Literal["test", "validation"], Parameter(help="what to predict")] = "test",
-    protocol: Annotated[str, Parameter(help="full, sampled-999 or sampled-100")] = "full",
+    protocol: Annotated[str, Parameter(help="full, full-unseen, sampled-999 or sampled-100")] = "full",
     seed: Annotated[int, Parameter(help="of the draw of negatives")] = 0,
     dataset: Annotated[Path | None, Parameter(help="the dataset, if it was moved")] = None,
     json_file: Annotated[Path | None, Parameter(name="--json", help="write the result here as well")] = None,

@@ -4,7 +4,7 @@ from syncrec.evaluation.comparison import Comparison, Contestant, Difference, co
 from syncrec.evaluation.evaluate import Ranks, evaluate_ranks, full_ranks, ranks_of
 from syncrec.evaluation.fusion import FUSION_GRID, choose_fusion_weights
 from syncrec.evaluation.metrics import METRICS, Summary, all_metrics, metric_values, summarise
-from syncrec.evaluation.negatives import NegativeDraw
+from syncrec.evaluation.negatives import NegativeDraw, Rivals
 from syncrec.evaluation.protocols import PROTOCOLS, EvaluationProtocol, find_protocol
 from syncrec.evaluation.ranking import Scorer
 from syncrec.evaluation.results import (
@@ -33,6 +33,7 @@ __all__ = [
     "NegativeDraw",
     "Provenance",
     "Ranks",
+    "Rivals",
     "Scorer",
     "Summary",
     "all_metrics",

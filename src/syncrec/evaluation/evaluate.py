@@ -7,9 +7,16 @@ import numpy as np
 from syncrec.data.dataset import Dataset, Queries, Split
 from syncrec.errors import DataError
 from syncrec.evaluation.metrics import FloatArray, IntArray
-from syncrec.evaluation.negatives import NegativeDraw
+from syncrec.evaluation.negatives import NegativeDraw, Rivals, past_items, rivals_of
 from syncrec.evaluation.protocols import find_protocol
-from syncrec.evaluation.ranking import Scorer, query_blocks, score_block, tie_mean_ranks
+from syncrec.evaluation.ranking import (
+    Scorer,
+    count_among,
+    query_blocks,
+    score_block,
+    target_scores,
+    tie_mean_ranks,
+)
 from syncrec.evaluation.results import AnswerRanks, EvaluationResult, Provenance
 from syncrec.evaluation.sampled import sampled_ranks
 
@@ -22,7 +29,7 @@ Ranks = tuple[Mapping[str, AnswerRanks], IntArray | None]
 def evaluate_ranks(
     queries: Queries,
     dataset: Dataset,
-    rank: Callable[[NegativeDraw | None], Ranks],
+    rank: Callable[[Rivals], Ranks],
     provenance: Provenance,
     *,
     protocol: str = "full",
@@ -34,7 +41,7 @@ def evaluate_ranks(
     Args:
         queries: the queries of `split`, or a part of them.
         dataset: the dataset they come from.
-        rank: gives the ranks, among drawn negatives or, without a draw, among all items of a domain (`ranks_of`).
+        rank: gives the ranks among what it is told (`ranks_of`).
         provenance: what is evaluated; goes into the result.
         protocol: a name in `PROTOCOLS`.
         split: names the split in the result and in the draw of negatives.
@@ -44,10 +51,10 @@ def evaluate_ranks(
         UnknownNameError: there is no such protocol.
         DataError: there are no queries.
     """
-    rule = find_protocol(protocol)
+    rivals = rivals_of(find_protocol(protocol), seed, split)
     if not len(queries):
         raise DataError(f"{dataset.path}: the {split} split has no queries; prepare it with longer histories")
-    answers, num_eligible = rank(None if rule.num_negatives is None else NegativeDraw(rule, seed, split))
+    answers, num_eligible = rank(rivals)
     return EvaluationResult(
         provenance=provenance,
         protocol=protocol,
@@ -62,19 +69,24 @@ def evaluate_ranks(
     )
 
 
-def ranks_of(queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], draw: NegativeDraw | None) -> Ranks:
+def ranks_of(queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], rivals: Rivals) -> Ranks:
     """Ranks of each query's target in each answer.
 
     Raises:
         SyncrecError: a scorer returned NaN.
     """
-    if draw is not None:
-        return sampled_ranks(queries, dataset, scorers, draw)
-    return {name: AnswerRanks(ranks) for name, ranks in full_ranks(queries, dataset, scorers).items()}, None
+    if isinstance(rivals, NegativeDraw):
+        return sampled_ranks(queries, dataset, scorers, rivals)
+    found = full_ranks(queries, dataset, scorers, keeps_seen=rivals == "all")
+    return {name: AnswerRanks(ranks) for name, ranks in found.items()}, None
 
 
-def full_ranks(queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer]) -> dict[str, FloatArray]:
-    """The ranks of protocol `full` of each query in each answer, [Q]; what validation needs every epoch.
+def full_ranks(
+    queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], *, keeps_seen: bool = True
+) -> dict[str, FloatArray]:
+    """The ranks of protocol `full`, or else of `full-unseen`, of each query in each answer, [Q].
+
+    Those of `full` are what validation needs every epoch.
 
     Raises:
         SyncrecError: a scorer returned NaN.
@@ -82,8 +94,13 @@ def full_ranks(queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer]
     ranks = {name: np.empty(len(queries)) for name in scorers}
     for block in query_blocks(queries, dataset):
         columns = queries.targets[block.queries] - block.item_start
+        past = None if keeps_seen else past_items(queries, dataset, block)
         for name, scorer in scorers.items():
-            ranks[name][block.queries] = tie_mean_ranks(score_block(scorer, block, name), columns)
+            scores = score_block(scorer, block, name)
+            ranks[name][block.queries] = tie_mean_ranks(scores, columns)
+            if past is not None:
+                above, equal = count_among(scores, target_scores(scores, columns), past, block)
+                ranks[name][block.queries] -= above + equal / 2.0
     return ranks
 
 

@@ -5,15 +5,17 @@ meets the same negatives, and comparisons are paired.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from syncrec import rng
-from syncrec.data.dataset import Dataset, Split
+from syncrec.data.dataset import Dataset, Queries, Split
 from syncrec.evaluation.metrics import CUTOFFS, FloatArray, IntArray
 from syncrec.evaluation.protocols import EvaluationProtocol
+from syncrec.evaluation.ranking import Block
 
-__all__ = ["NegativeDraw", "draw_negatives", "expected_metrics", "seen_items"]
+__all__ = ["NegativeDraw", "Rivals", "draw_negatives", "expected_metrics", "past_items", "rivals_of", "seen_items"]
 
 # Queries whose rank chances are computed together; bounds the memory to some tens of megabytes.
 _CHUNK = 1 << 15
@@ -23,6 +25,17 @@ def seen_items(dataset: Dataset, user: int, item_start: int, item_stop: int) -> 
     """Distinct items in the range that are anywhere in the user's events, later ones included; ascending."""
     items = np.unique(dataset.history(user)).astype(np.int64)
     return items[(items >= item_start) & (items < item_stop)]
+
+
+def past_items(queries: Queries, dataset: Dataset, block: Block) -> list[IntArray]:
+    """Of each query of the block the distinct items of its range that the user had before; never the target itself."""
+    found = []
+    for query in block.queries.tolist():
+        user, target = int(queries.users[query]), int(queries.targets[query])
+        events = slice(int(dataset.user_offsets[user]), int(queries.target_events[query]))
+        items = block.inside(np.unique(dataset.items[events]).astype(np.int64))
+        found.append(items[items != target])
+    return found
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,17 @@ class NegativeDraw:
         """The negatives of the query whose target is `event`; see `draw_negatives`."""
         generator = rng.numpy_generator(self.seed, f"evaluation-negatives-{self.split}", event)
         return draw_negatives(generator, item_start, item_stop, seen, self.num_negatives)
+
+
+Rivals = NegativeDraw | Literal["all", "unseen"]
+"""What a target is ranked against: drawn negatives, every item of its domain, or those that the user has not had."""
+
+
+def rivals_of(protocol: EvaluationProtocol, seed: int, split: Split) -> Rivals:
+    """What `protocol` ranks a target against; `seed` and `split` name the draw, where there is one."""
+    if protocol.num_negatives is None:
+        return "all" if protocol.keeps_seen else "unseen"
+    return NegativeDraw(protocol, seed, split)
 
 
 def draw_negatives(

@@ -14,21 +14,26 @@ class EvaluationProtocol:
     """What a target is ranked against.
 
     `scope` says where candidates come from: the target's domain, or all domains. Without `num_negatives` every
-    candidate counts, past items of the user included, and a tie has its mean rank. With it, that many are drawn
-    uniformly without replacement, none from the user's own events, and `rank = 1 + number scored strictly higher`.
+    candidate counts, and a tie has its mean rank; items that the user had before the target are among them only if
+    the protocol `keeps_seen`. With it, that many are drawn uniformly without replacement, none from the user's own
+    events, and `rank = 1 + number scored strictly higher`.
     """
 
     name: str
     scope: Scope
     num_negatives: int | None
     description: str
+    keeps_seen: bool = False
 
 
 PROTOCOLS: Mapping[str, EvaluationProtocol] = {
     protocol.name: protocol
     for protocol in (
         EvaluationProtocol(
-            "full", "domain", None, "every item of the target's domain, past items kept; ties: mean rank"
+            "full", "domain", None, "every item of the target's domain, past items kept; ties: mean rank", True
+        ),
+        EvaluationProtocol(
+            "full-unseen", "domain", None, "every item of the target's domain but the user's past ones; ties: mean rank"
         ),
         EvaluationProtocol(
             "sampled-999", "domain", 999, "999 unseen items of the target's domain (ABXI, WWW 2025); ties won"

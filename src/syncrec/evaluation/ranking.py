@@ -4,7 +4,7 @@ A model comes in as a `Scorer`. The target's own score is read from the same blo
 equal scores are equal bit for bit, which two separately computed products need not be.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from typing import Protocol as TypingProtocol
@@ -23,6 +23,7 @@ __all__ = [
     "Scorer",
     "Scores",
     "count_above",
+    "count_among",
     "count_equal",
     "query_blocks",
     "score_block",
@@ -64,6 +65,10 @@ class Block:
     queries: IntArray
     item_start: int
     item_stop: int
+
+    def inside(self, items: IntArray) -> IntArray:
+        """Those of `items` that lie in the range."""
+        return items[(items >= self.item_start) & (items < self.item_stop)]
 
 
 def query_blocks(queries: Queries, dataset: Dataset, scope: Scope = "domain") -> Iterator[Block]:
@@ -121,6 +126,14 @@ def count_above(scores: Scores, own: Scores) -> IntArray:
 def count_equal(scores: Scores, own: Scores) -> IntArray:
     """How many scores of each row of [q, items] are the row's `own`, [q]."""
     return _count(np.equal, scores, own)
+
+
+def count_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> tuple[IntArray, IntArray]:
+    """Of each row's `items`, all in the range, how many score higher than its `own`, and how many equally, [q] each."""
+    rows = [(row[chosen - block.item_start], score) for row, score, chosen in zip(scores, own, items, strict=True)]
+    above = [np.count_nonzero(among > score) for among, score in rows]
+    equal = [np.count_nonzero(among == score) for among, score in rows]
+    return np.array(above, dtype=np.int64), np.array(equal, dtype=np.int64)
 
 
 def tie_mean_ranks(scores: Scores, target_columns: IntArray) -> FloatArray:

@@ -117,7 +117,7 @@ class EvaluationResult:
 
 def result_path(run: Path, split: str, protocol: str, seed: int = 0) -> Path:
     """Where the evaluation of a run on `split` is kept; `seed` is that of the protocol's draws."""
-    draws = "" if protocol == "full" else f"-seed{seed}"
+    draws = "" if find_protocol(protocol).num_negatives is None else f"-seed{seed}"
     return run / "results" / f"{split}-{protocol}{draws}.json"
 
 

@@ -1,6 +1,6 @@
 """Ranks among drawn negatives, and what the exact expectation over all draws needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,16 @@ import numpy as np
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation.metrics import IntArray
 from syncrec.evaluation.negatives import NegativeDraw, seen_items
-from syncrec.evaluation.ranking import Block, Scorer, Scores, count_above, query_blocks, score_block, target_scores
+from syncrec.evaluation.ranking import (
+    Block,
+    Scorer,
+    Scores,
+    count_above,
+    count_among,
+    query_blocks,
+    score_block,
+    target_scores,
+)
 from syncrec.evaluation.results import AnswerRanks
 
 __all__ = ["BlockNegatives", "block_negatives", "sampled_ranks"]
@@ -58,12 +67,12 @@ class BlockNegatives:
             own: of the targets, [q].
             block: with the same queries and items.
         """
-        among_all = count_above(scores, own) - _count_above_among(scores, own, self.seen, block)
-        return _count_above_among(scores, own, self.drawn, block), among_all
+        among_all = count_above(scores, own) - count_among(scores, own, self.seen, block)[0]
+        return count_among(scores, own, self.drawn, block)[0], among_all
 
     def inside(self, part: Block) -> "BlockNegatives":
         """Those of a part of the range, for the same queries."""
-        seen, drawn = ([_inside(items, part) for items in lists] for lists in (self.seen, self.drawn))
+        seen, drawn = ([part.inside(items) for items in lists] for lists in (self.seen, self.drawn))
         return BlockNegatives(seen, drawn, self.num_eligible)
 
 
@@ -75,14 +84,3 @@ def block_negatives(queries: Queries, dataset: Dataset, block: Block, draw: Nega
     drawn = [draw.negatives(int(event), *span, items) for event, items in zip(events, seen, strict=True)]
     num_eligible = span[1] - span[0] - np.array([len(items) for items in seen], dtype=np.int64)
     return BlockNegatives(seen, drawn, num_eligible)
-
-
-def _inside(items: IntArray, block: Block) -> IntArray:
-    return items[(items >= block.item_start) & (items < block.item_stop)]
-
-
-def _count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
-    """Of each row's `items`, how many score strictly higher than the row's target."""
-    rows = zip(scores, own, items, strict=True)
-    counts = [np.count_nonzero(row[chosen - block.item_start] > score) for row, score, chosen in rows]
-    return np.array(counts, dtype=np.int64)

@@ -8,13 +8,14 @@ import numpy as np
 
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation.metrics import FloatArray, IntArray
-from syncrec.evaluation.negatives import NegativeDraw
+from syncrec.evaluation.negatives import NegativeDraw, past_items
 from syncrec.evaluation.ranking import (
     Block,
     Scope,
     Scorer,
     Scores,
     count_above,
+    count_among,
     count_equal,
     query_blocks,
     score_block,
@@ -28,9 +29,15 @@ Sum = Callable[[Callable[[], FloatArray]], FloatArray]
 
 
 def shared_ranks(
-    queries: Queries, dataset: Dataset, scorers: Mapping[str, Scorer], part: tuple[int, int], sum_of_all: Sum
+    queries: Queries,
+    dataset: Dataset,
+    scorers: Mapping[str, Scorer],
+    part: tuple[int, int],
+    sum_of_all: Sum,
+    *,
+    keeps_seen: bool = True,
 ) -> dict[str, FloatArray]:
-    """The ranks of protocol `full` of each query in each answer, [Q], the same in every process.
+    """What `full_ranks` gives, the same in every process.
 
     The process that can score a query's target tells its score; each counts the items of its own part above it and
     equal to it; the counts are added up.
@@ -41,6 +48,7 @@ def shared_ranks(
         scorers: of all queries, for the items of `part`.
         part: the first item of this process's part, and one past the last.
         sum_of_all: the sum over processes of the array that a function gives; if it fails in one, all are told.
+        keeps_seen: whether items count that the user had before.
 
     Raises:
         SyncrecError: a scorer returned NaN.
@@ -49,7 +57,7 @@ def shared_ranks(
     for name, scorer in scorers.items():
         part_of = _Part(name, scorer, queries, dataset, part)
         own = sum_of_all(part_of.target_scores)
-        above, equal = sum_of_all(partial(part_of.count, own))
+        above, equal = sum_of_all(partial(part_of.count, own, keeps_seen=keeps_seen))
         ranks[name] = 1.0 + above + (equal - 1) / 2
     return ranks
 
@@ -110,12 +118,15 @@ class _Part:
                 own[asked.queries[rows]] = score_block(self.scorer, asked, self.name)[rows, columns]
         return own
 
-    def count(self, own: FloatArray) -> FloatArray:
+    def count(self, own: FloatArray, *, keeps_seen: bool) -> FloatArray:
         """How many items of this part score higher than each target, and how many equally [2, Q]."""
         counts = np.zeros((2, len(self.queries)))
         for _, asked in _blocks(self.queries, self.dataset, self.part, self.scope):
             scores, limits = self.scores(asked, own)
             counts[:, asked.queries] = count_above(scores, limits), count_equal(scores, limits)
+            if not keeps_seen:
+                past = past_items(self.queries, self.dataset, asked)
+                counts[:, asked.queries] -= count_among(scores, limits, past, asked)
         return counts
 
     def scores(self, asked: Block, own: FloatArray) -> tuple[Scores, Scores]:

@@ -3,6 +3,7 @@
 Units of one cluster (queries of one user) are resampled and flipped together, since they are not independent.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,8 +19,9 @@ __all__ = ["PairedDifference", "PairedSample", "paired_bootstrap", "paired_p_val
 _BITS_AT_ONCE = 1 << 22
 # Weights of clusters that a bootstrap holds at once: they stay in the cache.
 _WEIGHTS_AT_ONCE = 1 << 17
-# Means below it, which no metric of a ranking has but 0, would overflow in the variance of a relative difference.
-_SMALLEST_MEAN = 1e-50
+# Ends of relative intervals: beyond how many times the estimated ratio the end is called infinite, and how exactly one
+# is looked for.
+_LARGEST_RATIO, _HALVINGS = 1000.0, 30
 
 
 class PairedDifference(NamedTuple):
@@ -81,10 +83,13 @@ def paired_bootstrap(
     a stratum that a resample misses is left out of its mean. The distances of the percentiles from the estimate are
     then lengthened by what repetitions vary beyond that: by their variance (in quadrature), and by Student's t in
     place of the normal distribution, since it is known from a handful of them. A side with a single repetition shows
-    no variance, so that its interval is over clusters alone.
+    no variance, so that its interval is over clusters alone. The relative interval holds each r for which the interval
+    of the candidate's mean less (1 + r) times the baseline's holds 0, so that both leave out 0 or none does; it ends
+    at -1, and at infinity where the baseline's mean may be 0.
 
     Source: Efron, Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; paired over topics as in
-    Sakai (SIGIR 2006). Resampling repetitions, too, would show (S - 1) / S of their variance and take t for normal.
+    Sakai (SIGIR 2006); the interval of a ratio after Fieller (JRSS B 1954). Resampling repetitions, too, would show
+    (S - 1) / S of their variance and take t for normal.
 
     Args:
         sample: the paired values.
@@ -106,13 +111,37 @@ def paired_bootstrap(
         for side, part in enumerate(parts):
             means[rows, side] = _weighted_means(part, counts, weights)[:, 0]
     own = np.array([_weighted_means(part, counts, np.ones((1, num_clusters)))[0, 0] for part in parts])
-    absolute = _percentile_interval(own[0] - own[1], means[:, 0] - means[:, 1], confidence)
+    variances = _variances(sample, sums, counts)
+
+    def interval(factor: float) -> Interval:
+        """Of the candidate's mean less `factor` times the baseline's."""
+        over_clusters = _percentile_interval(own[0] - factor * own[1], means[:, 0] - factor * means[:, 1], confidence)
+        return _lengthened(over_clusters, variances.spread(factor), confidence)
+
     relative = _percentile_interval(_relative(own[None])[0], _relative(means), confidence)
-    if own[1] > _SMALLEST_MEAN:
-        # The delta method: how the relative difference moves with either mean.
-        spread = _spread(sample, sums, counts, (1 / own[1], own[0] / own[1] ** 2))
-        relative = _lengthened(relative, spread, confidence)
-    return PairedDifference(_lengthened(absolute, _spread(sample, sums, counts), confidence), relative)
+    if variances.repetitions and own.min() > 0:
+        relative = Interval(relative.estimate, *_ends_of_ratio(interval, own[0] / own[1]))
+    return PairedDifference(interval(1.0), relative)
+
+
+def _ends_of_ratio(interval: Callable[[float], Interval], ratio: float) -> tuple[float, float]:
+    """The lowest and the highest r for which `interval(1 + r)` holds 0; at `1 + r = ratio` its estimate is 0."""
+    low, high = 0.0, ratio
+    if interval(0.0).low > 0:
+        low = _boundary(lambda factor: interval(factor).low <= 0, ratio, 0.0)
+    while interval(2 * high).high >= 0:
+        high *= 2
+        if high > _LARGEST_RATIO * ratio:
+            return float(low - 1), np.inf
+    return float(low - 1), float(_boundary(lambda factor: interval(factor).high >= 0, high, 2 * high) - 1)
+
+
+def _boundary(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Where `holds` ends between a number for which it does and one for which it does not, to eight digits or so."""
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return inside
 
 
 @dataclass(frozen=True)
@@ -127,38 +156,63 @@ class _Spread:
     freedom: float
 
 
-def _spread(
-    sample: PairedSample, sums: list[FloatArray], counts: FloatArray, factors: tuple[float, float] = (1.0, 1.0)
-) -> _Spread:
-    """Of `factors[0]` times the candidate's mean less `factors[1]` times the baseline's.
+@dataclass(frozen=True)
+class _Repetitions:
+    """What S repetitions show, as variances and covariances of both sides' means over them [2, 2].
+
+    `between`: of what was found in each, over S. `chance`: how much of that is chance over clusters.
+    """
+
+    number: int
+    between: FloatArray
+    chance: FloatArray
+
+
+@dataclass(frozen=True)
+class _Variances:
+    """Of both sides' means, [2, 2]: by clusters, of which there are one more than `freedom`; by sets of repetitions.
 
     Analysis of variance of clusters crossed with repetitions, both random: the means of S repetitions differ by what
     repetitions are worth and by chance over clusters, which is estimated from how one cluster's values differ between
     repetitions, and taken off, since the variance by clusters holds it already. Degrees of freedom after
     Satterthwaite (Biometrics Bulletin 1946).
     """
-    sides = [factor * side for factor, side in zip(factors, _centred_shares(sums, counts), strict=True)]
-    levels = [
-        factor * _weighted_means(part, counts, np.ones((1, len(counts))))[0]
-        for factor, part in zip(factors, sums, strict=True)
-    ]
-    of_clusters = sides[0].mean(axis=1) - sides[1].mean(axis=1)
-    if sample.repetitions == "paired":
-        sides, levels = [sides[0] - sides[1]], [levels[0] - levels[1]]
-    freedom_of_clusters = max(len(counts) - 1, 1)
-    correction = len(counts) / freedom_of_clusters
-    clusters = float((of_clusters**2).sum() * correction)
-    repetitions, uncertainty = 0.0, 0.0
-    for shares, level in zip(sides, levels, strict=True):
-        number = len(level)
+
+    clusters: FloatArray
+    freedom: int
+    repetitions: tuple[_Repetitions, ...]
+
+    def spread(self, factor: float = 1.0) -> _Spread:
+        """Of the candidate's mean less `factor` times the baseline's."""
+        sides = np.array([1.0, -factor])
+        clusters, added, uncertainty = float(sides @ self.clusters @ sides), 0.0, 0.0
+        for found in self.repetitions:
+            between, chance = (float(sides @ matrix @ sides) for matrix in (found.between, found.chance))
+            added += max(between - chance, 0.0)
+            uncertainty += (between**2 + chance**2 / max(self.freedom, 1)) / (found.number - 1)
+        return _Spread(clusters, added, (clusters + added) ** 2 / uncertainty if uncertainty else np.inf)
+
+
+def _variances(sample: PairedSample, sums: list[FloatArray], counts: FloatArray) -> _Variances:
+    shares = _centred_shares(sums, counts)
+    levels = [_weighted_means(part, counts, np.ones((1, len(counts))))[0] for part in sums]
+    freedom = len(counts) - 1
+    correction = len(counts) / max(freedom, 1)
+    of_clusters = np.stack([side.mean(axis=1) for side in shares])
+    sets = [(0, 1)] if sample.repetitions == "paired" else [(0,), (1,)]
+    found = []
+    for sides in sets:
+        number = len(levels[sides[0]])
         if number < 2:
             continue
-        between = float(level.var(ddof=1)) / number
-        chance = float(shares.var(axis=1, ddof=1).sum() * correction) / number
-        repetitions += max(between - chance, 0.0)
-        uncertainty += between**2 / (number - 1) + chance**2 / ((number - 1) * freedom_of_clusters)
-    freedom = (clusters + repetitions) ** 2 / uncertainty if uncertainty else np.inf
-    return _Spread(clusters, repetitions, freedom)
+        between, chance = np.zeros((2, 2)), np.zeros((2, 2))
+        deviations = [shares[side] - shares[side].mean(axis=1, keepdims=True) for side in sides]
+        place = np.ix_(sides, sides)
+        between[place] = np.cov(np.stack([levels[side] for side in sides])) / number
+        products = np.einsum("acs,bcs->ab", np.stack(deviations), np.stack(deviations))
+        chance[place] = products / (number - 1) * correction / number
+        found.append(_Repetitions(number, between, chance))
+    return _Variances(of_clusters @ of_clusters.T * correction, freedom, tuple(found))
 
 
 def _centred_shares(sums: list[FloatArray], counts: FloatArray) -> list[FloatArray]:
@@ -169,7 +223,7 @@ def _centred_shares(sums: list[FloatArray], counts: FloatArray) -> list[FloatArr
 
 def _lengthened(interval: Interval, spread: _Spread, confidence: float) -> Interval:
     """The interval over clusters with the variance of repetitions added to it."""
-    if not np.isfinite(spread.freedom) or not np.isfinite(interval.estimate):
+    if not np.isfinite(spread.freedom):
         return interval
     from scipy.special import ndtri, stdtrit
 
@@ -257,7 +311,7 @@ def paired_p_value(sample: PairedSample, *, seed: int, num_permutations: int = 1
     """
     over_clusters = paired_permutation_test(sample, seed=seed, num_permutations=num_permutations)
     sums, counts = _cluster_sums(sample)
-    spread = _spread(sample, sums, counts)
+    spread = _variances(sample, sums, counts).spread()
     variance = spread.clusters + spread.repetitions
     if not np.isfinite(spread.freedom):
         return over_clusters
