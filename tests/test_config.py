@@ -166,5 +166,7 @@ def test_a_file_goes_before_a_preset_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("syncrec-paper").write_text("[model]\ndim = 12\n")
     assert load_config(Path("syncrec-paper")).model.dim == 12
-    with pytest.raises(ConfigError, match="no-such-preset: no such configuration file"):
+    with pytest.raises(
+        ConfigError, match="no-such-preset: neither a configuration file nor a preset; the presets are: syncrec-paper"
+    ):
         load_config(Path("no-such-preset"))

@@ -41,6 +41,7 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".lock"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -50,7 +51,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     A crash leaves the old file or the new one, never a mixture.
 
     Raises:
-        ArtifactError: `path` is a directory, or cannot be written.
+        ArtifactError: `path` is a directory, or cannot be written, also where the disk becomes full in the block.
     """
     if path.is_dir():
         raise ArtifactError(f"{path}: is a directory; give the name of a file")
@@ -64,8 +65,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from None
         raise
 
 

@@ -22,7 +22,7 @@ from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, WorkerError
 from syncrec.pipeline import open_run
 from syncrec.runs import BEST_NAME, REFIT_NAME, RunDirectory, library_versions
-from syncrec.serving.recommender import BATCH_USERS, Answer, Recommender, recommendation_table
+from syncrec.serving.recommender import BATCH_USERS, Answer, Recommender, parquet_errors, recommendation_table
 
 __all__ = ["SHARD_USERS", "Question", "recommend_to_all"]
 
@@ -90,7 +90,8 @@ def recommend_to_all(
             finished = engine.map(_answer, missing)
             for _ in finished if shown is None else shown(finished, len(missing)):
                 pass
-            pl.scan_parquet([task.target / _ROWS_NAME for task in tasks], glob=False).sink_parquet(place)
+            with parquet_errors(out):
+                pl.scan_parquet([task.target / _ROWS_NAME for task in tasks], glob=False).sink_parquet(place)
         artifacts.remove_tree(shards)
     return int(pl.scan_parquet(out, glob=False).select(pl.len()).collect().item())
 

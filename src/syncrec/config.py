@@ -312,9 +312,18 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _find_preset(path: Path) -> Path:
-    """The file of a preset, if `path` is the name of one and not a file."""
+    """The file of a preset, if `path` is the name of one and not a file.
+
+    Raises:
+        ConfigError: it is neither, and has no extension, so that a preset was meant.
+    """
     preset = _PRESETS / f"{path}.toml"
-    return preset if not path.exists() and preset.exists() else path
+    if path.exists() or path.suffix:
+        return path
+    if not preset.exists():
+        known = ", ".join(sorted(place.stem for place in _PRESETS.glob("*.toml")))
+        raise ConfigError(f"{path}: neither a configuration file nor a preset; the presets are: {known}")
+    return preset
 
 
 def _parse_override(text: str) -> tuple[str, str, Any]:
@@ -350,7 +359,7 @@ def _nearest_key(schema: type[BaseModel], place: Sequence[str]) -> str:
     elsewhere = {k.rpartition(".")[2]: k for k in reversed(keys)}
     if near := nearest_names(place[-1], elsewhere, limit=1):
         return f"; did you mean {elsewhere[near[0]]!r}?"
-    return f"; known here: {', '.join(here)}"
+    return f"; known here: {', '.join(here)}" if here else ""
 
 
 def config_keys(schema: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -180,8 +180,9 @@ class RunDirectory:
             path.unlink()
 
     def logs(self) -> list[Path]:
-        """The logs of its one or two fits."""
-        return [path for path in (self.path / LOG_NAME, self.path / REFIT_NAME / LOG_NAME) if path.exists()]
+        """The logs of its one or two fits; that of the first whether it is there or not."""
+        second = self.path / REFIT_NAME / LOG_NAME
+        return [self.path / LOG_NAME, *([second] if second.exists() else [])]
 
     def trained_model(self, device: torch.device, *, for_validation: bool = False) -> TrainedModel:
         """The model to answer with, on `device`: that of the best epoch so far, or the one that was fitted again.

@@ -9,6 +9,7 @@ from jobs import NUM_ITEMS, TINY, as_options, names_in
 from syncrec.baselines import fit_popularity
 from syncrec.data.dataset import Dataset
 from syncrec.evaluation import load_result
+from syncrec.runs import RunDirectory
 
 
 def shown_mrr(result):
@@ -18,7 +19,7 @@ def shown_mrr(result):
 
 
 class TestEvaluate:
-    @pytest.mark.parametrize("protocol", ["full", "sampled-999", "sampled-100"])
+    @pytest.mark.parametrize("protocol", ["full", "full-unseen", "sampled-999", "sampled-100"])
     def test_every_protocol_prints_tables_and_writes_the_result(self, call, place, tmp_path, protocol):
         code, out, _ = call(
             "evaluate", place / "run", "--protocol", protocol, "--split", "validation", "--json", tmp_path / "r.json"
@@ -167,12 +168,16 @@ class TestRecommend:
             (["--domain", "films", "--history", "flims:f1"], 1, "unknown domain 'flims'; nearest: 'films'"),
             (["--domain", "films", "--all"], 2, "--all and --out go together"),
             (["--domain", "films", "--user", "u3", "--out", "{new}"], 2, "--all and --out go together"),
-            (["--domain", "flims", "--all", "--out", "{new}"], 1, "unknown domain 'flims'"),
-            (["--domain", "films", "--all", "--out", "{new}", "-k", "0"], 1, "k must be at least 1, got 0"),
-            (["--domain", "films", "--all", "--out", "{place}/data"], 1, "data: is a directory; give the name of a f"),
-            (["--domain", "films", "--all", "--out", "{place}/log.csv/x"], 1, "log.csv/x: cannot be written: "),
+            (["--domain", "flims", "--all", "--out", "{new}.parquet"], 1, "unknown domain 'flims'"),
+            (["--domain", "films", "--all", "--out", "{new}.parquet", "-k", "0"], 1, "k must be at least 1, got 0"),
+            (["--domain", "films", "--all", "--out", "{place}/data"], 2, "data; give a name in .parquet"),
+            (["--domain", "films", "--all", "--out", "{place}/log.csv/x.parquet"], 1, "x.parquet: cannot be written: "),
             (["--domain", "films", "--user", "u3", "--engine", "processes"], 2, "--engine is for --all"),
-            (["--domain", "films", "--all", "--out", "{new}", "--workers", "2"], 2, "--workers and --address need --e"),
+            (
+                ["--domain", "films", "--all", "--out", "{new}.parquet", "--workers", "2"],
+                2,
+                "--workers and --address need --e",
+            ),
             (["--domain", "films", "--user", "u3", "--answer", "best"], 2, 'Choose from: "fused", "cross", "single".'),
         ],
     )
@@ -183,3 +188,17 @@ class TestRecommend:
         assert found == code
         assert message in line
         assert names_in(tmp_path) == []
+
+
+def test_answers_of_a_training_that_has_not_ended_are_told_as_such(call, copy, monkeypatch):
+    assert call("evaluate", copy / "run")[2] == ""
+    monkeypatch.setattr(RunDirectory, "is_finished", lambda _: False)
+    for command in (["evaluate", copy / "run"], ["report", copy / "run", "--out", copy / "r.html", "--users", "0"]):
+        code, _, err = call(*command)
+        assert code == 0
+        assert f"{copy / 'run'}: its training has not ended; these are the answers of the best epoch so far" in err
+
+
+def test_recommendations_of_all_users_are_parquet_by_name_too(refused, place, tmp_path):
+    code, line = refused("recommend", place / "run", "--all", "--domain", "books", "--out", tmp_path / "r.csv")
+    assert (code, line) == (2, f"--out is a Parquet file, got {tmp_path / 'r.csv'}; give a name in .parquet")

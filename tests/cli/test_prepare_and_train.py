@@ -134,6 +134,11 @@ class TestTrain:
             (["{place}/data", "--out", "{place}/run"], 1, "exists already; choose another --out, or continue it with"),
             (["{place}/data", "--out", "{place}/data"], 1, "exists already; choose another --out"),
             (["{place}/data", "--out", "{place}/data", "--resume"], 1, "holds no run.json, so it is no run"),
+            (
+                ["{place}/log.csv", "--out", "{new}"],
+                1,
+                "log.csv: is a file, no prepared dataset; make one of it: syncrec",
+            ),
             (["{place}/data", "--out", "{place}/log.csv/run"], 1, "log.csv/run: "),
             (["{place}/data", "--out", "{new}", "--epoch", "3"], 2, "Unknown option: --epoch.  (see syncrec train --h"),
             (["{place}/data", "--out", "{new}", "--track", "x"], 2, 'Invalid value "x" for --track.'),
@@ -166,6 +171,11 @@ class TestTrain:
         assert code == 1
         expected = {"--set": "model.dim = 32 (was 16)", "--model": "model.name = 'sasrec' (was 'syncrec')"}[other[0]]
         assert f"was begun with, but asked for is {expected}; leave out" in line
+
+    def test_resume_where_nothing_is_says_that_it_begins(self, call, place, tmp_path):
+        code, _, err = call("train", place / "data", "--out", tmp_path / "new", "--resume", *TINY_OPTIONS)
+        assert code == 0
+        assert f"{tmp_path / 'new'}: nothing to continue there; a new training begins\n" in err
 
     @pytest.mark.parametrize("options", [[], TINY_OPTIONS])
     def test_resume_of_a_finished_run_leaves_it_as_it_is(self, call, copy, options):

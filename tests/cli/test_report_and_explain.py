@@ -9,6 +9,19 @@ from syncrec.reports.html import page
 
 
 class TestReport:
+    def test_a_file_that_is_no_page_is_not_written_over(self, refused, copy):
+        before = (copy / "log.csv").read_bytes()
+        code, line = refused("report", copy / "run", "--out", copy / "log.csv")
+        assert code == 2
+        assert line.startswith(f"{copy / 'log.csv'}: exists already and is no HTML page")
+        assert (copy / "log.csv").read_bytes() == before
+
+    def test_a_missing_log_is_told_in_one_line(self, refused, copy, tmp_path):
+        (copy / "run" / "log.jsonl").unlink()
+        for command in (["report", copy / "run", "--out", tmp_path / "r.html"], ["evaluate", copy / "run"]):
+            code, line = refused(*command)
+            assert (code, line.split(";")[0]) == (1, f"{copy / 'run' / 'log.jsonl'}: no log of a training")
+
     def test_the_verdict_is_printed_and_the_page_is_there(self, call, place, tmp_path):
         (tmp_path / "items.csv").write_text("item,title\n" + "".join(f"b{n},Novel {n}\n" for n in range(30)))
         options = ["--users", "1", "--items", tmp_path / "items.csv"]

@@ -111,3 +111,13 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(tmp_path, name):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"syncrec: {tmp_path / name}: cannot be written: File too large\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["--users", "9"], ["--noise-into", "{out}"]])
+def test_a_log_that_is_there_is_never_written_over(refused, call, tmp_path, options):
+    out = tmp_path / "log.csv"
+    assert call("simulate", "--users", "20", "--out", out)[0] == 0
+    before = out.read_bytes()
+    code, line = refused("simulate", *(option.format(out=out) for option in options), "--out", out)
+    assert (code, line) == (1, f"{out}: exists already, and may be somebody's log; remove it, or choose another --out")
+    assert out.read_bytes() == before

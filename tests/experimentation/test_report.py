@@ -155,7 +155,12 @@ def test_users_whom_the_salt_puts_elsewhere_ring_the_alarm(experiment, events):
     assert "1 users were answered by another arm" in text_of(one)
     parity = pl.col("user").str.tail(1).is_in(list("02468"))
     many = with_arm(with_arm(events, parity, "control"), ~parity, "syncrec")
-    assert report_experiment(experiment, many).sample_ratio.is_mismatch
+    found = report_experiment(experiment, many)
+    assert found.sample_ratio.is_mismatch
+    assert not found.sample_ratio.has_other_shares
+    told = text_of(found)
+    assert told.startswith(f"USERS IN THE WRONG ARM: {found.sample_ratio.misplaced:,} of ")
+    assert "SAMPLE RATIO MISMATCH" not in told
 
 
 def in_syncrec(events):

@@ -97,6 +97,11 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
         ('[tuning.space]\n"model.dim" = {low = 16.5, high = 128}', "tuning.space: model.dim = 16.5: Input should be"),
         ('[tuning.space]\n"model.score" = {low = 1, high = 2}', "tuning.space: model.score is no number"),
         ('[datasets.d]\nlog = "log.csv"\n[models.sasrek]', "unknown model 'sasrek'; did you mean 'sasrec'"),
+        *(
+            (f'[datasets.d]\nlog = "log.csv"\n[models."{label}"]\nname = "sasrec"', "models: .* name of a folder")
+            for label in ("../../out", "a/b", ".hidden", "")
+        ),
+        ('[datasets."a/b"]\nlog = "log.csv"\n[models.sasrec]', "datasets: 'a/b' cannot be the name of a folder"),
         ("no toml", "is not TOML"),
     ],
 )

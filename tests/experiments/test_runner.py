@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from syncrec.baselines import BASELINES
 from syncrec.config import PrepareConfig, load_config
 from syncrec.errors import ArtifactError, ConfigError
-from syncrec.evaluation import load_result
+from syncrec.evaluation import load_result, result_path
 from syncrec.experiments.jobs import Job, Outcome, run_jobs, run_queue
 from syncrec.experiments.plan import Cell, DatasetEntry, load_plan
 from syncrec.experiments.runner import Experiment
@@ -202,6 +203,24 @@ def test_what_was_made_otherwise_than_the_plan_now_says_is_refused(experiment, t
     for action in (moved.run, partial(moved.results, "small", "full")):
         with pytest.raises(ConfigError, match="is of another dataset than small is now; choose another --out"):
             action()
+
+
+def test_a_result_that_lies_there_twice_is_refused(experiment, tmp_path):
+    copied = replace(experiment, out=Path(shutil.copytree(experiment.out, tmp_path / "copied")))
+    first, second = (
+        result_path(copied.places.run(Cell("small", "syncrec", seed)), "test", "full") for seed in copied.plan.seeds[:2]
+    )
+    shutil.copy(first, second)
+    with pytest.raises(
+        ConfigError, match=f"seed {copied.plan.seeds[0]} of syncrec, as .*; remove the one in the wrong"
+    ):
+        copied.results("small", "full")
+
+
+def test_a_trained_run_is_no_place_for_an_experiment(experiment):
+    run = experiment.places.run(Cell("small", "syncrec", experiment.plan.seeds[0]))
+    with pytest.raises(ConfigError, match="is a trained run, no directory of an experiment; choose another --out"):
+        replace(experiment, out=run).run()
 
 
 def test_a_search_without_a_finished_trial_is_a_fault_and_its_runs_wait(plan_path, tmp_path):

@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from syncrec.errors import ConfigError, MissingCapabilityError
+from syncrec.errors import ArtifactError, ConfigError, MissingCapabilityError
 from syncrec.training.tracking import JsonLinesLog, make_tracker, read_log
 
 
@@ -134,3 +134,13 @@ def test_mlflow_that_cannot_be_reached_is_one_line_with_a_remedy(tmp_path, monke
     )
     with pytest.raises(MissingCapabilityError, match="no answer from the server; set MLFLOW_TRACKING_URI"):
         make_tracker("mlflow", tmp_path / "my-run")
+
+
+@pytest.mark.parametrize("content", ['{"x": 1}\n', "[1]\n", '{"epoch": 0}\n3\n', b"\xff\xfe"])
+def test_what_is_no_log_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ArtifactError, match=r"log\.jsonl: (line \d is no record of an epoch|no log of a training)"):
+        read_log(path)
+    with pytest.raises(ArtifactError, match=r"none\.jsonl: no log of a training"):
+        read_log(tmp_path / "none.jsonl")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from syncrec.cli.processes import ProcessCount, in_processes, told_once
-from syncrec.cli.text import console
+from syncrec.cli.text import console, say_if_unfinished
 
 __all__ = ["evaluate"]
 
@@ -41,6 +41,7 @@ def evaluate(
         floor = fit_popularity(opened.dataset, refit).evaluate(split, protocol, seed)
     if not group.is_main:
         return
+    say_if_unfinished(opened)
     for table in evaluation_tables(result, floor):
         console().print(table.to_rich(), "")
     for line in verdict_lines(result):

@@ -69,6 +69,8 @@ def _check_who(user: str | None, history: str | None, all_users: bool, out: Path
         raise UsageError(f"recommend takes exactly one of --user, --history and --all, got {given}")
     if all_users != (out is not None):
         raise UsageError("--all and --out go together: recommend RUN --all --domain D --out recs.parquet")
+    if out is not None and out.suffix != ".parquet":
+        raise UsageError(f"--out is a Parquet file, got {out}; give a name in .parquet")
 
 
 def _history(text: str) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from syncrec.cli.text import UsageError, say
+from syncrec.cli.text import UsageError, say, say_if_unfinished
 
 __all__ = ["report"]
 
@@ -28,16 +28,18 @@ def report(
     """Which service gains, which loses, from whom, and how sure that is: one HTML file."""
     if users < 0:
         raise UsageError(f"--users must be at least 0, got {users}")
+    _check_replaceable(out)
     from syncrec.pipeline import open_run
     from syncrec.reports.html.page import check_renderer
     from syncrec.transfer_report import ReportOptions, write_report
 
     check_renderer()
     retrain_in = out.with_name(f"{out.stem}-retrained") if retrain else None
+    opened = [open_run(run, dataset) for run in runs]
+    for one in opened:
+        say_if_unfinished(one)
     try:
-        content = write_report(
-            [open_run(run, dataset) for run in runs], out, ReportOptions(users, items, retrain_in), say
-        )
+        content = write_report(opened, out, ReportOptions(users, items, retrain_in), say)
     except KeyboardInterrupt:
         if retrain:
             raise KeyboardInterrupt("what was trained is saved; continue with the same command") from None
@@ -46,3 +48,11 @@ def report(
         print(verdict["summary"])
         print("\n".join(f"  {row['sentence']}" for row in verdict["domains"]))
     print(f"report: {out}")
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to write a page over what is none."""
+    if out.is_file() and out.stat().st_size:
+        with out.open("rb") as file:
+            if not file.read(64).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+                raise UsageError(f"{out}: exists already and is no HTML page; remove it, or choose another --out")

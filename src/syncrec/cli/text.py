@@ -10,7 +10,9 @@ from syncrec.errors import MissingCapabilityError, SyncrecError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["UsageError", "console", "fail", "need_extra", "print_columns", "say"]
+    from syncrec.pipeline import Run
+
+__all__ = ["UsageError", "console", "fail", "need_extra", "print_columns", "say", "say_if_unfinished"]
 
 
 class UsageError(SyncrecError):
@@ -26,6 +28,15 @@ def fail(message: str, code: int) -> int:
 def say(line: str) -> None:
     """Print what is no result: to stderr."""
     print(line, file=sys.stderr)
+
+
+def say_if_unfinished(run: "Run") -> None:
+    """Say that a run's training has not ended, so that its answers are those of the best epoch so far."""
+    if not run.directory.is_finished():
+        say(
+            f"{run.path}: its training has not ended; these are the answers of the best epoch so far, "
+            f"{run.trained.epoch + 1} (`syncrec train DATASET --out {run.path} --resume` goes on)"
+        )
 
 
 def need_extra(extra: str, *modules: str) -> None:

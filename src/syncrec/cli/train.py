@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from syncrec.cli.processes import ProcessCount, in_processes, told_once
+from syncrec.cli.text import say
 
 __all__ = ["train"]
 
@@ -22,7 +23,7 @@ def train(
     settings: Annotated[
         list[str] | None, Parameter(name="--set", help="section.key=value, over the file; repeatable")
     ] = None,
-    resume: Annotated[bool, Parameter(help="continue from the last checkpoint")] = False,
+    resume: Annotated[bool, Parameter(help="continue from the last checkpoint; begin where there is none")] = False,
     warm_start: Annotated[
         Path | None,
         Parameter(
@@ -39,6 +40,8 @@ def train(
     On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec train ...`.
     """
     group = in_processes(processes)
+    if resume and group.is_main and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
+        say(f"{out}: nothing to continue there; a new training begins")
     from syncrec.parallel import process_group
     from syncrec.pipeline import train as train_model
     from syncrec.reports.summary import community_line

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from syncrec import artifacts
 from syncrec.data.string_table import StringTable
-from syncrec.errors import UnknownDomainError, UnknownItemError, UnknownUserError
+from syncrec.errors import ArtifactError, UnknownDomainError, UnknownItemError, UnknownUserError
 
 __all__ = ["KIND", "SCHEMA_VERSION", "Dataset", "DatasetArrays", "Queries", "Split", "write_dataset"]
 
@@ -105,6 +105,10 @@ class Dataset:
 
     def __init__(self, path: str | Path, *, check_content: bool = True) -> None:
         self.path = Path(path)
+        if self.path.is_file():
+            raise ArtifactError(
+                f"{path}: is a file, no prepared dataset; make one of it: syncrec prepare {path} --out DATASET"
+            )
         self.manifest = artifacts.open_manifest(self.path, KIND, SCHEMA_VERSION, check_content=check_content)
         self.domains: tuple[str, ...] = tuple(self.manifest["domains"])
         self.item_offsets: npt.NDArray[np.int64] = np.asarray(self.manifest["item_offsets"], dtype=np.int64)

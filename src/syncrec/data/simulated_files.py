@@ -53,13 +53,15 @@ def write_services(services: Services, out: Path, *, shown: Shown = iter) -> Non
 
 
 def check_csv_name(out: Path, remedy: str = "") -> None:
-    """See that a log of CSV text will be called one; `remedy` says what else its name may be.
+    """See that a log of CSV text will be called one, and be new; `remedy` says what else its name may be.
 
     Raises:
-        ConfigError: `out` ends in neither .csv nor .csv.gz.
+        ConfigError: `out` ends in neither .csv nor .csv.gz, or is there already.
     """
     if not out.name.endswith((".csv", ".csv.gz")):
         raise ConfigError(f"{out}: give a name in .csv or .csv.gz{remedy}")
+    if out.exists():
+        raise ConfigError(f"{out}: exists already, and may be somebody's log; remove it, or choose another --out")
 
 
 def write_known_transfer(place: Path, known: Mapping[str, str], **facts: int) -> None:

@@ -59,7 +59,17 @@ class SampleRatio:
     @property
     def is_mismatch(self) -> bool:
         """If so, something decides who is counted, and no comparison can be trusted."""
-        return self.p_value < _MISMATCH_BELOW or self.misplaced > _MISPLACED_SHARE * sum(self.users.values())
+        return self.has_other_shares or self.has_misplaced
+
+    @property
+    def has_other_shares(self) -> bool:
+        """Whether the arms hold other shares of the users than they should, beyond chance."""
+        return self.p_value < _MISMATCH_BELOW
+
+    @property
+    def has_misplaced(self) -> bool:
+        """Whether too many users were answered by another arm than theirs."""
+        return self.misplaced > _MISPLACED_SHARE * sum(self.users.values())
 
 
 @dataclass(frozen=True)

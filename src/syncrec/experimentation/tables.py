@@ -49,7 +49,11 @@ def alarms(report: Report) -> Iterator[str]:
     found = ", ".join(
         f"{arm} {users[arm]:,} users ({users[arm] / total:.2%}, not {ratio.shares[arm]:.2%})" for arm in users
     )
-    yield f"SAMPLE RATIO MISMATCH (p = {ratio.p_value:.2g}): {found}"
+    if ratio.has_misplaced:
+        wrong = f"{ratio.misplaced:,} of {total:,} were answered by another arm than the salt assigns them to"
+        yield f"USERS IN THE WRONG ARM: {wrong}; {found}"
+    if ratio.has_other_shares:
+        yield f"SAMPLE RATIO MISMATCH (p = {ratio.p_value:.2g}): {found}"
     yield "No verdict below can be trusted: find out why users are missing or misplaced, then start a new experiment."
 
 
@@ -59,7 +63,7 @@ def notes(report: Report) -> Iterator[str]:
     yield f"experiment {report.name}: {report.state}, {report.num_days} days"
     if not report.sample_ratio.is_mismatch:
         yield f"sample ratio: as it should be (chi-square p = {report.sample_ratio.p_value:.3f})"
-    if report.sample_ratio.misplaced:
+    if report.sample_ratio.misplaced and not report.sample_ratio.has_misplaced:
         yield f"{report.sample_ratio.misplaced:,} users were answered by another arm than the salt assigns them to"
     yield from (f"left out: {count:,} {what}" for what, count in report.left_out.items() if count)
     yield from (_outlook(one, definition.minimum_lift) for one in report.outlook)

@@ -1,6 +1,6 @@
 """What an experiment's directory holds so far: results, logs, what tuning chose."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,24 @@ class Findings:
             files = [path for path in self._result_files(dataset, label, protocol) if path.exists()]
             if files:
                 found[label] = [self.result(dataset, path) for path in files]
+                self._check_seeds(label, files, found[label])
         return found
+
+    def _check_seeds(self, label: str, files: Sequence[Path], results: Sequence[EvaluationResult]) -> None:
+        """See that no result of a model is there twice.
+
+        Raises:
+            ConfigError: one is.
+        """
+        places: dict[int, Path] = {}
+        for path, result in zip(files, results, strict=True):
+            seed = result.provenance.seed
+            if seed in places:
+                raise ConfigError(
+                    f"{path}: is of seed {seed} of {label}, as {places[seed]} is; remove the one in the wrong place, "
+                    "and give the command again"
+                )
+            places[seed] = path
 
     def result(self, dataset: str, path: Path) -> EvaluationResult:
         """A result file.

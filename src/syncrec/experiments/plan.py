@@ -26,6 +26,7 @@ from syncrec.models.registry import find_model
 __all__ = ["Cell", "ModelEntry", "Plan", "Range", "load_plan"]
 
 Value = bool | int | float | str
+_NEVER_IN_NAMES = set("/\\:\0\n")
 
 
 class DatasetEntry(Section):
@@ -106,6 +107,17 @@ class Plan(Section):
                 raise ValueError(f"{field} must be a model that is trained, got {label!r}; name another as {field}")
         if self.tuning.trials and not self.tuning.space:
             raise ValueError("tuning.trials without tuning.space: name what to tune")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_name_folders(self) -> "Plan":
+        for kind, labels in (("datasets", self.datasets), ("models", self.models)):
+            for label in labels:
+                if not label or label.startswith(".") or set(label) & _NEVER_IN_NAMES:
+                    raise ValueError(
+                        f"{kind}: {label!r} cannot be the name of a folder; take one without slashes that does not "
+                        "begin with a dot"
+                    )
         return self
 
     @model_validator(mode="after")

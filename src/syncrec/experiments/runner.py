@@ -53,6 +53,8 @@ class Experiment(Findings):
             ConfigError: a dataset, search, run or result in the directory was made otherwise than the plan says.
             KeyboardInterrupt: a signal; call it again to go on.
         """
+        if (self.out / "run.json").exists():
+            raise ConfigError(f"{self.out}: is a trained run, no directory of an experiment; choose another --out")
         with contextlib.ExitStack() as stack:
             self.is_leader = self._lead(stack)
             if not self.is_leader:

@@ -1,6 +1,7 @@
 """The best k items of a domain for a history."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import history_batch
-from syncrec.errors import ConfigError
+from syncrec.errors import ArtifactError, ConfigError
 from syncrec.models.interface import HistoryEncoder
 from syncrec.models.scoring import all_item_vectors, encode_packed, fuse
 from syncrec.runs import TrainedModel
@@ -206,8 +207,24 @@ def write_recommendations(
 
     with artifacts.replaced_file(path) as place:
         frame = recommendation_table(dataset, dataset.domain_index(domain), batches)
-        frame.write_parquet(place)
+        with parquet_errors(path):
+            frame.write_parquet(place)
     return len(frame)
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while Polars writes `path` into one line.
+
+    Raises:
+        ArtifactError: the disk is full, say.
+    """
+    from polars.exceptions import PolarsError
+
+    try:
+        yield
+    except PolarsError as error:
+        raise ArtifactError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from None
 
 
 def recommendation_table(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from syncrec import artifacts
-from syncrec.errors import ConfigError, MissingCapabilityError
+from syncrec.errors import ArtifactError, ConfigError, MissingCapabilityError
 
 __all__ = ["JsonLinesLog", "Tracker", "check_tracker", "make_tracker", "read_log"]
 
@@ -17,6 +17,10 @@ _PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboard", "track"),
     "mlflow": ("mlflow", "mlflow-skinny", "mlflow"),
 }
+
+
+# What every record has, among other things.
+_RECORDED = {"epoch"}
 
 
 class Tracker(Protocol):
@@ -47,13 +51,27 @@ class JsonLinesLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a `log.jsonl`; a last line that was cut off by a crash is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """The records of a `log.jsonl`; a last line that was cut off by a crash is left out.
+
+    Raises:
+        ArtifactError: there is no such file, or a line is no record of an epoch.
+    """
+    records: list[dict[str, Any]] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        raise ArtifactError(f"{path}: no log of a training; restore the file, or train again") from None
+    for line in lines:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(record, dict) or not _RECORDED.issubset(record):
+            raise ArtifactError(
+                f"{path}: line {len(records) + 1} is no record of an epoch ({', '.join(sorted(_RECORDED))}); "
+                "restore the file, or train again"
+            )
+        records.append(record)
     return records
 
 
