@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from syncrec.artifacts import MANIFEST_NAME
 from syncrec.baselines import BASELINES
 from syncrec.config import PrepareConfig, load_config
 from syncrec.errors import ArtifactError, ConfigError
@@ -215,6 +216,17 @@ def test_a_result_that_lies_there_twice_is_refused(experiment, tmp_path):
         ConfigError, match=f"seed {copied.plan.seeds[0]} of syncrec, as .*; remove the one in the wrong"
     ):
         copied.results("small", "full")
+
+
+def test_a_log_that_changed_since_is_told(experiment, tmp_path):
+    log, told = experiment.plan.datasets["small"].log, []
+    copied = Path(shutil.copytree(experiment.out, tmp_path / "copied"))
+    again = replace(experiment, out=copied, report=told.append)
+    again._prepare("small")
+    assert told == []
+    os.utime(again.dataset_path("small") / MANIFEST_NAME, (0, 0))
+    again._prepare("small")
+    assert told == [f"{log}: changed since small was prepared of it; it is read again in another --out alone"]
 
 
 def test_a_trained_run_is_no_place_for_an_experiment(experiment):

@@ -90,12 +90,16 @@ class Experiment(Findings):
 
         if path.exists():
             made = Dataset(path, check_content=False).manifest["settings"]
-            files = [file.path.name for file in find_files([Source(str(entry.log))])]
-            wanted = {**entry.prepare.model_dump(mode="json"), "sources": [{"file": f, "domain": None} for f in files]}
+            files = [file.path for file in find_files([Source(str(entry.log))])]
+            sources = [{"file": file.name, "domain": None} for file in files]
+            wanted = {**entry.prepare.model_dump(mode="json"), "sources": sources}
             if differs := [key for key, value in wanted.items() if made.get(key) != value]:
                 raise ConfigError(
                     f"{path}: was prepared with other {', '.join(differs)} than the plan has now; choose another --out"
                 )
+            prepared_at = (path / artifacts.MANIFEST_NAME).stat().st_mtime
+            for file in (file for file in files if file.stat().st_mtime > prepared_at):
+                self.report(f"{file}: changed since {name} was prepared of it; it is read again in another --out alone")
             return
         self.report(f"prepare {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
