@@ -204,3 +204,22 @@ def test_a_full_disk_that_numpy_reports_by_numbers_is_named(tmp_path):
         artifacts.clear_write_errors(tmp_path / "data"),
     ):
         raise OSError("3 requested and 1 written")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    left = {name: tmp_path / f".{name}" for name in ("data.partial-1", "data.work-1", "data.old-1", "data2.partial-1")}
+    held, young = tmp_path / ".data.partial-held", tmp_path / ".data.partial-young"
+    for path in (*left.values(), held, young):
+        (path / "deep").mkdir(parents=True)
+    for path in (*left.values(), held):
+        os.utime(path, (0, 0))
+    handle = artifacts._hold(held)
+    make(tmp_path / "data")
+    os.close(handle)
+    kept = {".data.work-1", ".data.old-1", ".data2.partial-1", held.name, young.name, "data"}
+    assert set(names(tmp_path)) == kept
+    with artifacts.scratch_directory(tmp_path / "data", "work") as scratch:
+        assert scratch.is_dir()
+    assert set(names(tmp_path)) == kept - {".data.work-1"}
+    make(tmp_path / "data", overwrite=True)
+    assert held.name not in names(tmp_path)

@@ -8,6 +8,7 @@ its place, under a name that begins with a dot and its own.
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -32,6 +33,7 @@ __all__ = [
     "read_json",
     "remove_tree",
     "replaced_file",
+    "scratch_directory",
     "staged_directory",
     "write_bytes",
     "write_json",
@@ -41,6 +43,7 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".lock"
+_YOUNG_S = 60
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -175,16 +178,58 @@ def staged_directory(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     """
     with clear_write_errors(target):
         _check_target(target, overwrite)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.partial-"))
-    try:
+    with scratch_directory(target, "partial") as stage:
         yield stage
         stage.chmod(0o777 & ~_umask())
         with clear_write_errors(target):
             _check_target(target, overwrite)  # another process may have been faster
             _move_into_place(stage, target)
+
+
+@contextlib.contextmanager
+def scratch_directory(target: Path, kind: str) -> Iterator[Path]:
+    """A directory beside `target`, called `.<its name>.<kind>-...`, that is gone when the block ends.
+
+    A process that is killed leaves its own behind; the next one that wants one for the same target removes it.
+
+    Raises:
+        ArtifactError: it cannot be made.
+    """
+    with clear_write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(glob.escape(f".{target.name}.{kind}-") + "*"):
+            _remove_if_nobodys(left)
+        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.{kind}-"))
+    handle = _hold(scratch)
+    try:
+        yield scratch
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        remove_tree(scratch)
+        if handle is not None:
+            os.close(handle)
+
+
+def _hold(directory: Path) -> int | None:
+    """An open, locked `directory`, locked as long as the process lives; None if another process has it locked."""
+    if not _has_locks():
+        return None
+    import fcntl
+
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_if_nobodys(directory: Path) -> None:
+    """Remove what a process left that is gone; a young one may belong to a process that has not locked it yet."""
+    with contextlib.suppress(OSError):  # its owner was just removing it
+        if time.time() - directory.stat().st_mtime > _YOUNG_S and (handle := _hold(directory)) is not None:
+            remove_tree(directory)
+            os.close(handle)
 
 
 def remove_tree(directory: Path) -> None:

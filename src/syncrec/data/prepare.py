@@ -4,14 +4,12 @@ Files are read in streams and their ids become numbers at once; everything after
 columns of 16 bytes an event, in chunks. What grows with the log in memory is the vocabulary, not the events.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncrec.artifacts import clear_write_errors, remove_tree, staged_directory
+from syncrec.artifacts import clear_write_errors, scratch_directory, staged_directory
 from syncrec.cluster.engine import Engine
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Log, Prepared, assemble, check_not_empty, drop_gaps, sort_log
@@ -68,7 +66,7 @@ def prepare(
     with (
         clear_write_errors(out),
         staged_directory(out, overwrite=overwrite) as stage,
-        _work_directory(out) as work,
+        scratch_directory(out, "work") as work,
     ):
         made = _made(engine, files, (layout, columns), settings, work, report)
         if settings.bad_rows == "skip":
@@ -133,13 +131,3 @@ def _check_columns(columns: Mapping[str, str]) -> None:
             near = nearest_names(name, FIELDS)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"columns maps {name!r}, but the fields are {', '.join(FIELDS)}{hint}")
-
-
-@contextmanager
-def _work_directory(out: Path) -> Iterator[Path]:
-    """A directory beside `out` for columns on their way, gone at the end."""
-    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.work-"))
-    try:
-        yield work
-    finally:
-        remove_tree(work)
