@@ -11,7 +11,8 @@ from syncrec.evaluation.negatives import NegativeDraw, Rivals, past_items, rival
 from syncrec.evaluation.protocols import find_protocol
 from syncrec.evaluation.ranking import (
     Scorer,
-    count_among,
+    count_above_among,
+    count_equal_among,
     query_blocks,
     score_block,
     target_scores,
@@ -99,8 +100,9 @@ def full_ranks(
             scores = score_block(scorer, block, name)
             ranks[name][block.queries] = tie_mean_ranks(scores, columns)
             if past is not None:
-                above, equal = count_among(scores, target_scores(scores, columns), past, block)
-                ranks[name][block.queries] -= above + equal / 2.0
+                own = target_scores(scores, columns)
+                ranks[name][block.queries] -= count_above_among(scores, own, past, block)
+                ranks[name][block.queries] -= count_equal_among(scores, own, past, block) / 2.0
     return ranks
 
 

@@ -23,8 +23,9 @@ __all__ = [
     "Scorer",
     "Scores",
     "count_above",
-    "count_among",
+    "count_above_among",
     "count_equal",
+    "count_equal_among",
     "query_blocks",
     "score_block",
     "target_scores",
@@ -128,12 +129,14 @@ def count_equal(scores: Scores, own: Scores) -> IntArray:
     return _count(np.equal, scores, own)
 
 
-def count_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> tuple[IntArray, IntArray]:
-    """Of each row's `items`, all in the range, how many score higher than its `own`, and how many equally, [q] each."""
-    rows = [(row[chosen - block.item_start], score) for row, score, chosen in zip(scores, own, items, strict=True)]
-    above = [np.count_nonzero(among > score) for among, score in rows]
-    equal = [np.count_nonzero(among == score) for among, score in rows]
-    return np.array(above, dtype=np.int64), np.array(equal, dtype=np.int64)
+def count_above_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
+    """How many of each row's `items`, all in the block's range, score strictly higher than the row's `own`, [q]."""
+    return _count_among(np.greater, scores, own, items, block)
+
+
+def count_equal_among(scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
+    """How many of each row's `items`, all in the block's range, have the row's `own` score, [q]."""
+    return _count_among(np.equal, scores, own, items, block)
 
 
 def tie_mean_ranks(scores: Scores, target_columns: IntArray) -> FloatArray:
@@ -145,6 +148,12 @@ def tie_mean_ranks(scores: Scores, target_columns: IntArray) -> FloatArray:
     equal = count_equal(scores, own) - 1
     ranks: FloatArray = 1.0 + count_above(scores, own) + equal / 2.0
     return ranks
+
+
+def _count_among(compare: np.ufunc, scores: Scores, own: Scores, items: Sequence[IntArray], block: Block) -> IntArray:
+    rows = zip(scores, own, items, strict=True)
+    counts = [np.count_nonzero(compare(row[chosen - block.item_start], score)) for row, score, chosen in rows]
+    return np.array(counts, dtype=np.int64)
 
 
 def _count(compare: np.ufunc, scores: Scores, own: Scores) -> IntArray:

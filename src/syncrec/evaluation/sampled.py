@@ -13,7 +13,7 @@ from syncrec.evaluation.ranking import (
     Scorer,
     Scores,
     count_above,
-    count_among,
+    count_above_among,
     query_blocks,
     score_block,
     target_scores,
@@ -67,8 +67,8 @@ class BlockNegatives:
             own: of the targets, [q].
             block: with the same queries and items.
         """
-        among_all = count_above(scores, own) - count_among(scores, own, self.seen, block)[0]
-        return count_among(scores, own, self.drawn, block)[0], among_all
+        among_all = count_above(scores, own) - count_above_among(scores, own, self.seen, block)
+        return count_above_among(scores, own, self.drawn, block), among_all
 
     def inside(self, part: Block) -> "BlockNegatives":
         """Those of a part of the range, for the same queries."""

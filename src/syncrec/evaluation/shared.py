@@ -15,8 +15,9 @@ from syncrec.evaluation.ranking import (
     Scorer,
     Scores,
     count_above,
-    count_among,
+    count_above_among,
     count_equal,
+    count_equal_among,
     query_blocks,
     score_block,
 )
@@ -126,7 +127,8 @@ class _Part:
             counts[:, asked.queries] = count_above(scores, limits), count_equal(scores, limits)
             if not keeps_seen:
                 past = past_items(self.queries, self.dataset, asked)
-                counts[:, asked.queries] -= count_among(scores, limits, past, asked)
+                counts[0, asked.queries] -= count_above_among(scores, limits, past, asked)
+                counts[1, asked.queries] -= count_equal_among(scores, limits, past, asked)
         return counts
 
     def scores(self, asked: Block, own: FloatArray) -> tuple[Scores, Scores]:
