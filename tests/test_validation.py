@@ -1,6 +1,7 @@
 """The validation of an epoch against ranks counted by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,3 +110,22 @@ def test_a_domain_without_held_out_targets_is_told_as_none(tiny_dataset, tmp_pat
     assert session.run([], show_progress=False)
     assert list(read_log(tmp_path / "log.jsonl")[-1]["validation_gap"].values()) == [0.5, None, -0.5]
     assert session.fit.trainer.objective.correction.relative_gap.tolist() == [0.5, 0.0, -0.5]
+
+
+def test_a_second_fit_is_weighed_by_the_gap_of_the_chosen_epoch(tiny_dataset, tmp_path, monkeypatch):
+    told = iter([(1.0, [-0.5, math.nan, 0.5]), (0.0, [-3.0, -3.0, -3.0])])
+
+    def worse_every_epoch(*args, measure_gap=False, **others):
+        found = validate(*args, **others)
+        if not measure_gap:
+            return found
+        value, gaps = next(told)
+        return replace(found, value=value, gaps=gaps)
+
+    monkeypatch.setattr("syncrec.fitting.validate", worse_every_epoch)
+    training = {"epochs": 2, "batch_size": 10, "threads": 1, "refit": "validation"}
+    session = TrainingSession(tiny_dataset, small_config(transfer={"gap": "validation"}, training=training), tmp_path)
+    assert session.run([], show_progress=False)
+    (again,) = read_log(tmp_path / "refit" / "log.jsonl")
+    assert list(again["relative_gap"].values()) == [-0.5, 0.0, 0.5]
+    assert list(again["weight"].values()) == pytest.approx([math.exp(-0.5), 1, 1])

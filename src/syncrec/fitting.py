@@ -1,5 +1,6 @@
 """A training from data to the last checkpoint: choosing on validation data and, if wanted, the second fit."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ class TrainingSession:
         ends = np.asarray(self.data.validation_end)
         fit = self._fit(path, ends)
         if self.config.transfer.gap == "validation":  # there is nothing left to measure it on
-            relative_gap = self.fit.trainer.objective.correction.relative_gap
-            fit.trainer.objective.correction.take(relative_gap)
+            told = chosen.get("validation_gap", {})  # a checkpoint of an earlier version has none
+            gaps = [math.nan if told.get(domain) is None else told[domain] for domain in self.data.domains]
+            fit.trainer.objective.correction.take(torch.tensor(gaps, device=self.device))
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
         if is_finished:
             save_together(path / BEST_NAME, {"model": fit.model}, chosen)

@@ -299,15 +299,15 @@ class Trainer:
         return record
 
     def _take_validation(self, validation: Validation, record: dict[str, Any]) -> None:
-        state = self.state
+        state, extra = self.state, dict(validation.extra)
         record["validation"] = validation.report
         if validation.gaps is not None:
             self.objective.correction.take(torch.tensor(validation.gaps, device=self.device))
             told = [None if math.isnan(gap) else gap for gap in validation.gaps]
-            record["validation_gap"] = dict(zip(self.domains, told, strict=True))
+            record["validation_gap"] = extra["validation_gap"] = dict(zip(self.domains, told, strict=True))
         if state.best_value is None or validation.value > state.best_value:
             state.best_value, state.best_epoch, state.stale_epochs = validation.value, state.epoch, 0
-            best = {"epoch": state.epoch, "value": validation.value, **validation.extra}
+            best = {"epoch": state.epoch, "value": validation.value, **extra}
             save_together(self.run / BEST_NAME, {"model": self.model}, best)
             return
         state.stale_epochs += self.config.validate_every
