@@ -151,7 +151,7 @@ def test_an_altered_artefact_is_refused(tmp_path, change, message):
 
 @pytest.mark.parametrize(("kind", "version"), [("thing", 4), ("dataset", 3)])
 def test_another_kind_or_version_is_refused_with_both(tmp_path, kind, version):
-    with pytest.raises(ArtifactError, match=f"is a thing of schema version 3; .*{kind} of schema version {version}"):
+    with pytest.raises(ArtifactError, match=f"is a thing of version 3; .*{kind} of version {version}"):
         artifacts.open_manifest(make(tmp_path / "a"), kind, version)
 
 

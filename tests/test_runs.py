@@ -69,7 +69,7 @@ def test_what_is_no_run_is_refused(tmp_path, run):
         RunDirectory.open(tmp_path / "other")
     info = run.path / "run.json"
     info.write_text(json.dumps({**json.loads(info.read_text()), "schema_version": 99}))
-    with pytest.raises(ArtifactError, match="is a run of version 99, expected"):
+    with pytest.raises(ArtifactError, match="is of a run of version 99, expected"):
         RunDirectory.open(run.path)
 
 
@@ -129,3 +129,16 @@ def test_a_checkpoint_of_another_configuration_is_refused(run, tmp_path, tiny_da
     shutil.copy(run.path / BEST_NAME, wider.path)
     with pytest.raises(CheckpointError, match=r"is saved as \(.*, 8\), expected \(.*, 16\)"):
         wider.trained_model(CPU)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{}", "its run.json names no kind"),
+        ('{"kind": "dataset", "schema_version": 1}', "is of a dataset of version 1"),
+    ],
+)
+def test_the_information_of_something_else_is_refused(tmp_path, content, told):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ArtifactError, match=f"{told}, expected a run of .*; `syncrec train` makes one"):
+        RunDirectory.open(tmp_path)

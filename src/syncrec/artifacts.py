@@ -306,9 +306,9 @@ def open_manifest(directory: Path, kind: str, schema_version: int, *, check_cont
     manifest: dict[str, Any] = read_json(directory / MANIFEST_NAME, f"manifest of a {kind}")
     found = (manifest.get("kind"), manifest.get("schema_version"))
     if found != (kind, schema_version):
+        told = f"its {MANIFEST_NAME} names no kind" if found[0] is None else f"is a {found[0]} of version {found[1]}"
         raise ArtifactError(
-            f"{directory}: is a {found[0]} of schema version {found[1]}; this syncrec reads a {kind} of schema "
-            f"version {schema_version}; make it again"
+            f"{directory}: {told}; this syncrec reads a {kind} of version {schema_version}; make it again"
         )
     for name, expected in manifest["files"].items():
         _check_size(directory / name, expected, kind)

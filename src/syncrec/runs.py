@@ -123,7 +123,10 @@ class RunDirectory:
         info = artifacts.read_json(path / _INFO_NAME, "what a run was trained on")
         found = (info.get("kind"), info.get("schema_version"))
         if found != ("run", SCHEMA_VERSION):
-            raise ArtifactError(f"{path}: is a {found[0]} of version {found[1]}, expected a run of {SCHEMA_VERSION}")
+            told = "names no kind" if found[0] is None else f"is of a {found[0]} of version {found[1]}"
+            raise ArtifactError(
+                f"{path}: its {_INFO_NAME} {told}, expected a run of {SCHEMA_VERSION}; `syncrec train` makes one"
+            )
         return cls(path, load_run_config(path / "config.toml"), info)
 
     def dataset(self, moved_to: Path | None = None) -> Dataset:

@@ -171,7 +171,7 @@ class Dataset:
         """
         index = self.users.find(name)
         if index is None:
-            remedy = "`syncrec recommend --history` takes a user who is not in the dataset"
+            remedy = "for somebody who is not in the dataset there is `syncrec recommend --history`"
             raise UnknownUserError("user", name, self.users.nearest(name), remedy)
         return index
 
