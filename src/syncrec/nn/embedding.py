@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from syncrec.nn.dropout import PooledDropout
+from syncrec.nn.item_table import ItemTable
 
 __all__ = ["HistoryEmbedding", "PositionEmbedding", "TimeEmbedding"]
 
@@ -108,7 +109,7 @@ class HistoryEmbedding(nn.Module):
     ) -> None:
         """`items`: the item table, already with its first values; None: a fresh one; `count`: of positions."""
         super().__init__()
-        table: Any = nn.Embedding(num_tokens, dim) if items is None else items
+        table: Any = ItemTable(num_tokens, dim) if items is None else items
         self.items = table
         self.domains = nn.Embedding(num_domains + 1, dim)
         self.positions = PositionEmbedding(count, max_length, dim)
