@@ -103,8 +103,8 @@ def _logit_bytes(step: StepShape, workload: Workload, layout: Layout) -> float:
 def memory_parts(workload: Workload, layout: Layout) -> dict[str, float]:
     """Bytes of one device by part; with `layout.shards` each device holds its share of the item table.
 
-    The table's gradient is as large as the table where all rows are updated (twice while two uses of it are added up),
-    else it has the entries of a step, once as they come and once sorted.
+    The table's gradient is as large as the table where all rows are updated (twice while that of the look-ups and that
+    of the full softmax are added up), else it has the entries of a step, once as they come and once sorted.
     """
     config, step, dim = workload.config, workload.step, workload.config.model.dim
     table = (workload.items + workload.domains + 1) * dim * _FLOAT / layout.shards
@@ -114,7 +114,7 @@ def memory_parts(workload: Workload, layout: Layout) -> dict[str, float]:
         rows = rows_touched(entries, workload.items)
         gradients = entries * (dim * _FLOAT + _INDEX) + rows * (5 * dim * _FLOAT + _INDEX)
     else:
-        gradients = 2 * table
+        gradients = (2 if config.loss.kind == "full" else 1) * table
     passes = expert_passes(config)
     views = (("cross", step.cross), ("single", step.single))
     activations = sum(view_activation_bytes(view, config, *passes[name], layout) for name, view in views)

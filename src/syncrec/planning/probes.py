@@ -22,6 +22,7 @@ from syncrec.losses.next_item import NegativeSampler, NextItemLoss, Targets
 from syncrec.nn.attention import packed_attention
 from syncrec.nn.dropout import PooledDropout
 from syncrec.nn.embedding import HistoryEmbedding, TimeEmbedding
+from syncrec.nn.item_table import ItemTable
 from syncrec.nn.mixture import ExpertMixture, TaskGates, TaskTowers
 from syncrec.nn.packed import CausalTransformer, block_causal_mask
 from syncrec.parallel import PendingRows
@@ -247,11 +248,11 @@ def _table(probe: Probe, *, is_whole: bool) -> Measured:
     """A table whose rows all get a gradient: of two lookups and the positives or, `is_whole`, of all vectors."""
     found: Measured = []
     for items, dim in ((2000, 32), (20_000, 48), (60_000, 96), (250_000, 32)):
-        table = nn.Embedding(items, dim).to(probe.device)
+        table = ItemTable(items, dim).to(probe.device)
         update = _update(table)
         few = torch.arange(200, device=probe.device)
 
-        def run(table: nn.Embedding = table, few: Tensor = few, update: Callable[[], None] = update) -> None:
+        def run(table: ItemTable = table, few: Tensor = few, update: Callable[[], None] = update) -> None:
             table.weight.grad = None
             uses = [table(few).sum() for _ in range(3)]
             if is_whole:
