@@ -127,6 +127,23 @@ def test_a_missing_column_is_named_with_those_there_and_the_remedy(tmp_path, wri
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "found", "remedy"),
+    [
+        ("log.csv", ";", "by commas, and seem to be by semicolons", "write it anew with commas between fields"),
+        ("log.csv", "\t", "by commas, and seem to be by tabs", "give it the extension .tsv"),
+        ("log.tsv", ",", "by tabs, and seem to be by commas", "give it the extension .csv"),
+    ],
+)
+def test_another_separator_is_told(tmp_path, write_log, prepared, name, separator, found, remedy):
+    header = separator.join(("user", "item", "domain", "timestamp"))
+    message = refused(prepared, tmp_path, write_log(separator.join("ab12"), name=name, header=header))
+    assert (
+        message
+        == f"{tmp_path / name}: its header is one column, {header!r}; fields must be separated {found}; {remedy}"
+    )
+
+
 def test_a_missing_domain_can_be_named_for_the_file(tmp_path, write_log, prepared):
     path = write_log("a,b,1", header="user,item,timestamp")
     assert refused(prepared, tmp_path, path).endswith("or the domain of the whole file: --domain NAME=log.csv")

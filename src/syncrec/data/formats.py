@@ -22,6 +22,7 @@ _KINDS: dict[str, tuple[Kind, str]] = {
     ".parquet": ("parquet", ""),
 }
 _COMPRESSIONS = (".gz", ".zst")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def _candidates(field_name: str, preset: Preset, mapped: Mapping[str, str]) -> S
 def _find_column(path: Path, names: Sequence[str], field_name: str, candidates: Sequence[str]) -> int:
     wanted = next((c for c in candidates if c in names), None)
     if wanted is None:
+        _check_separator(path, names)
         remedy = f"name the one that holds it: --columns {field_name}=COLUMN"
         if field_name == "domain":
             remedy += f", or the domain of the whole file: --domain NAME={path.name}"
@@ -134,3 +136,21 @@ def _find_column(path: Path, names: Sequence[str], field_name: str, candidates: 
     if names.count(wanted) > 1:
         raise DataError(f"{path}: two columns are called {wanted!r}; rename one")
     return names.index(wanted)
+
+
+def _check_separator(path: Path, names: Sequence[str]) -> None:
+    """See that a CSV file in which no column was found does not have another separator.
+
+    Raises:
+        DataError: its header is one name that holds such a character.
+    """
+    notation = format_of(path)
+    other = next((s for s in _SEPARATORS if len(names) == 1 and s in names[0]), None)
+    if notation.kind == "csv" and other is not None:
+        wanted = _SEPARATORS[notation.separator]
+        extension = {"\t": ".tsv", ",": ".csv"}.get(other)
+        remedy = f"give it the extension {extension}" if extension else f"write it anew with {wanted} between fields"
+        raise DataError(
+            f"{path}: its header is one column, {names[0]!r}; fields must be separated by {wanted}, and seem to be by "
+            f"{_SEPARATORS[other]}; {remedy}"
+        )
