@@ -24,7 +24,7 @@ OPTIONS = {
         --engine --workers --address""",
     "report": "--out --items --users --retrain --dataset",
     "explain": "--user --domain -k --top --items --dataset --json",
-    "benchmark": "--out --workers --join --report",
+    "benchmark": "--out --workers --join --model --seed --dataset --report",
     "plan": """--users --items --domains --events --gpus --processes --machine --config --history --dim --layers
         --experts --loss --negatives --batch-size --set --json""",
     "bench": "--out --device --threads",

@@ -1,7 +1,7 @@
 import pytest
 
 from syncrec.errors import ConfigError
-from syncrec.experiments.plan import Cell, load_plan
+from syncrec.experiments.plan import Cell, Part, load_plan
 
 
 def plan_with(tmp_path, text):
@@ -138,3 +138,58 @@ def test_a_baseline_knows_validation_events_where_the_common_settings_or_its_own
     """
     plan = load_plan(plan_with(tmp_path, text))
     assert [plan.refit(label) for label in plan.models] == ["validation", "validation", "none"]
+
+
+ROWS = """
+seeds = [3, 1, 2]
+subject = "b"
+twin = "a"
+[datasets.d]
+log = "log.csv"
+[datasets.e]
+log = "log.csv"
+[models.a]
+name = "sasrec"
+[models.b]
+name = "syncrec"
+[models.c]
+name = "syncrec"
+like = "b"
+[models.popularity]
+"""
+
+
+def test_a_part_has_what_is_wanted_in_the_order_of_the_plan(tmp_path):
+    path = plan_with(tmp_path, ROWS)
+    part = load_plan(path, Part(["b", "a"], [2, 3], ["e"]))
+    assert list(part.cells()) == [Cell("e", label, seed) for seed in (3, 2) for label in ("a", "b")]
+    assert (part.subject_label, part.twin) == ("b", "a")
+    assert load_plan(path, Part()) == load_plan(path)
+
+
+def test_only_the_logs_of_a_part_must_be_there(tmp_path):
+    path = plan_with(tmp_path, ROWS.replace('e]\nlog = "log.csv"', 'e]\nlog = "gone.csv"'))
+    assert list(load_plan(path, Part(datasets=["d"])).datasets) == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("models", "subject", "twin"),
+    [(["a"], "a", None), (["b"], "b", None), (["a", "popularity"], "a", None), (["popularity"], "popularity", None)],
+)
+def test_a_part_has_a_twin_only_for_another_model_that_is_trained(tmp_path, models, subject, twin):
+    part = load_plan(plan_with(tmp_path, ROWS), Part(models))
+    assert (part.subject_label, part.twin) == (subject, twin)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (Part(["bb"]), r"the plan has no model 'bb'; did you mean 'b'\? \(it has a, b, c, popularity\)"),
+        (Part(seeds=[4]), r"the plan has no seed 4.*\(it has 3, 1, 2\)"),
+        (Part(datasets=["x"]), r"the plan has no dataset 'x'.*\(it has d, e\)"),
+        (Part(["c"]), "model c takes what tuning chooses for b; add --model b"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(tmp_path, part, said):
+    with pytest.raises(ConfigError, match=said):
+        load_plan(plan_with(tmp_path, ROWS), part)

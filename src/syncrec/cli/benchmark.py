@@ -20,15 +20,19 @@ def benchmark(
     join: Annotated[
         bool, Parameter(help="where another process is at work in OUT, of this machine or another, share its tuning")
     ] = False,
+    model: Annotated[list[str] | None, Parameter(help="this row alone; may be given several times")] = None,
+    seed: Annotated[list[int] | None, Parameter(help="this seed of the plan alone; likewise")] = None,
+    dataset: Annotated[list[str] | None, Parameter(help="this dataset of the plan alone; likewise")] = None,
     report: Annotated[Path | None, Parameter(help="Markdown file of the results; by default OUT/results.md")] = None,
 ) -> None:
     """Tune, train and compare a grid of models, seeds and datasets; continues where it stopped."""
     from syncrec.errors import SyncrecError
-    from syncrec.experiments.plan import load_plan
+    from syncrec.experiments.plan import Part, load_plan
     from syncrec.experiments.runner import Experiment
     from syncrec.experiments.summary import write_summary
 
-    experiment = Experiment(load_plan(plan), out, workers, say, joins=join)
+    part = Part(model or (), seed or (), dataset or ())
+    experiment = Experiment(load_plan(plan, part), out, workers, say, joins=join)
     markdown = report or out / "results.md"
     try:
         faults = experiment.run()

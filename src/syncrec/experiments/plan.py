@@ -1,9 +1,9 @@
 """What an experiment is: a TOML file, checked at once, and the cells that it asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -23,9 +23,10 @@ from syncrec.evaluation.metrics import check_metric
 from syncrec.evaluation.protocols import find_protocol
 from syncrec.models.registry import find_model
 
-__all__ = ["Cell", "ModelEntry", "Plan", "Range", "load_plan"]
+__all__ = ["Cell", "ModelEntry", "Part", "Plan", "Range", "load_plan"]
 
 Value = bool | int | float | str
+Label = TypeVar("Label", str, int)
 _NEVER_IN_NAMES = set("/\\:\0\n")
 
 
@@ -196,11 +197,49 @@ class Cell:
         return f"{self.dataset} {self.label} seed {self.seed}"
 
 
-def load_plan(path: Path) -> Plan:
-    """The plan in a TOML file, its paths made absolute.
+@dataclass(frozen=True)
+class Part:
+    """The models, seeds and datasets of a plan that are wanted; none of a kind: all of them."""
+
+    models: Collection[str] = ()
+    seeds: Collection[int] = ()
+    datasets: Collection[str] = ()
+
+    def of(self, plan: Plan) -> Plan:
+        """`plan` with what is wanted alone, in its own order; a subject or twin that is not wanted is none.
+
+        Raises:
+            ConfigError: the plan has no such model, seed or dataset, or a row wants what tuning chose for one left out.
+        """
+        models = {label: plan.models[label] for label in _chosen("model", self.models, plan.models)}
+        for label, entry in models.items():
+            if entry.like and entry.like not in models:
+                raise ConfigError(f"model {label} takes what tuning chooses for {entry.like}; add --model {entry.like}")
+        content = {
+            "models": models,
+            "seeds": _chosen("seed", self.seeds, plan.seeds),
+            "datasets": {name: plan.datasets[name] for name in _chosen("dataset", self.datasets, plan.datasets)},
+            "subject": plan.subject if plan.subject in models else None,
+        }
+        part = plan.model_copy(update=content)
+        has_twin = plan.twin in set(models) - {part.subject_label} and not part.is_baseline(part.subject_label)
+        return part if has_twin else part.model_copy(update={"twin": None})
+
+
+def _chosen(kind: str, wanted: Collection[Label], known: Collection[Label]) -> list[Label]:
+    for name in wanted:
+        if name not in known:
+            near = nearest_names(str(name), map(str, known), limit=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"the plan has no {kind} {name!r}{hint} (it has {', '.join(map(str, known))})")
+    return [name for name in known if not wanted or name in wanted]
+
+
+def load_plan(path: Path, part: Part | None = None) -> Plan:
+    """The plan in a TOML file, or `part` of it, its paths made absolute.
 
     Raises:
-        ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once.
+        ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once; it has no such part.
     """
     plan = parse_settings(Plan, read_toml(path), str(path))
     try:
@@ -215,6 +254,7 @@ def load_plan(path: Path) -> Plan:
             plan.refit(label)
         else:
             find_model(plan.config(label, plan.seeds[0]).model.name)
+    plan = (part or Part()).of(plan)
     base = path.resolve().parent
     entries = {name: _absolute(entry, base) for name, entry in plan.datasets.items()}
     return plan.model_copy(update={"datasets": entries})
