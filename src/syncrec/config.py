@@ -91,9 +91,8 @@ class ModelConfig(Section):
     temperature: float = Field(0.1, gt=0, description="divides cosine scores; without effect on dot scores")
     reads: Literal["related", "all"] = Field(
         "related",
-        description="whose events a domain reads beside its own in the cross view: related: those of its community, "
-        "which leaves out domains shown by training events to tell nothing of it, nor it of them, unless a third "
-        "connects them (not in the paper); all: those of all domains",
+        description="whose events a domain reads beside its own in the cross view: not those of domains that training "
+        "events show to tell nothing of it, nor it of them, unless a third connects them (not in the paper); or all",
     )
     item_start: Literal["random", "co-occurrence"] = Field(
         "co-occurrence",
@@ -207,9 +206,7 @@ class TrainingConfig(Section):
         "auto", description="auto: bfloat16 autocast on a GPU that has it, float32 on a CPU"
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    threads: int = Field(
-        0, ge=0, description="CPU threads; 0: as OMP_NUM_THREADS says, else every core this process may use"
-    )
+    threads: int = Field(0, ge=0, description="CPU threads; 0: OMP_NUM_THREADS, else every core this process may use")
     item_updates: Literal["auto", "dense", "rows"] = Field(
         "auto",
         description="update all rows of the item table, or those a step used; auto: rows from 100,000 items on, "

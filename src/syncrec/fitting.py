@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from syncrec.checkpoint import load_module
 from syncrec.config import Config
@@ -62,8 +63,11 @@ class TrainingSession:
         chosen = self._choose_fusion()
         return self.config.training.refit == "none" or self._refit(chosen, track, show_progress)
 
-    def _fit(self, path: Path, ends: npt.NDArray[np.int64]) -> "_Fit":
-        return _Fit(self.data, self.catalogue, self.config, path, self.device, ends, self.earlier)
+    def _fit(self, path: Path, ends: npt.NDArray[np.int64], *, is_second: bool = False) -> "_Fit":
+        fit = _Fit(self.data, self.catalogue, self.config, path, self.device, ends)
+        if self.earlier is not None:
+            self.earlier.give_weights(fit.model, self.data, is_second=is_second)
+        return fit
 
     def _validate(self) -> Validation:
         training, measures = self.config.training, self.config.transfer.gap == "validation"
@@ -79,6 +83,8 @@ class TrainingSession:
         best = load_together(path, self.fit.model)
         if "fusion_weights" not in best.state:
             return best.state
+        if FUSION_IS_FINAL in best.state:
+            return best.state
         load_module(self.fit.model, best.tensors["model"], str(path))
         chosen = validate(self.fit.model, self.data, self.queries, self.config.training, FUSION_GRID)
         state = {**best.state, **chosen.extra, FUSION_IS_FINAL: True}
@@ -89,20 +95,26 @@ class TrainingSession:
         """Train anew on training and validation events, as long as `chosen` says; false if stopped by a signal."""
         path = self.path / REFIT_NAME
         path.mkdir(exist_ok=True)
-        ends = np.asarray(self.data.validation_end)
-        fit = self._fit(path, ends)
+        last_gap = self.fit.trainer.objective.correction.relative_gap
+        del self.fit  # on the device there may be room for one model with its moments
+        self.fit = fit = self._fit(path, np.asarray(self.data.validation_end), is_second=True)
         if self.config.transfer.gap == "validation":  # there is nothing left to measure it on
-            told = chosen.get("validation_gap", {})  # a checkpoint of an earlier version has none
-            gaps = [math.nan if told.get(domain) is None else told[domain] for domain in self.data.domains]
-            fit.trainer.objective.correction.take(torch.tensor(gaps, device=self.device))
+            fit.trainer.objective.correction.take(self._chosen_gap(chosen, last_gap))
         is_finished = fit.run(track, None, num_epochs=chosen["epoch"] + 1, show_progress=show_progress)
         if is_finished:
             save_together(path / BEST_NAME, {"model": fit.model}, chosen)
         return is_finished
 
+    def _chosen_gap(self, chosen: dict[str, Any], last: Tensor) -> Tensor:
+        """Validation gaps of the chosen epoch [D]; of the `last` one if an earlier version made its checkpoint."""
+        if "validation_gap" not in chosen:
+            return last
+        told = (chosen["validation_gap"][domain] for domain in self.data.domains)
+        return torch.tensor([math.nan if gap is None else gap for gap in told], device=self.device)
+
 
 class _Fit:
-    """A model, fresh or with the weights of an `earlier` run, and its training on every user's events before `ends`."""
+    """A fresh model and its training on every user's events before `ends`."""
 
     def __init__(
         self,
@@ -112,7 +124,6 @@ class _Fit:
         path: Path,
         device: torch.device,
         ends: npt.NDArray[np.int64],
-        earlier: EarlierRun | None,
     ) -> None:
         self.data, self.training, self.path, self.ends = data, config.training, path, ends
         self.users = np.flatnonzero(ends > np.asarray(data.user_offsets)[:-1])
@@ -120,8 +131,6 @@ class _Fit:
             torch.manual_seed(derive_seed(config.training.seed, "weights"))
             self.model, objective = make_learner(config, catalogue, np.asarray(data.item_counts))
         self.model.observe(data, ends)
-        if earlier is not None:
-            earlier.give_weights(self.model, data)
         self.packer = self.model.packer()
         self.trainer = Trainer(self.model, objective, config, path, domains=data.domains, device=device)
 

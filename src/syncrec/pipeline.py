@@ -314,7 +314,7 @@ def _earlier_run(warm_start: str | Path | None, begun: RunDirectory | None) -> E
         raise ConfigError(
             f"--resume continues {begun.path}, which began from {path or 'fresh weights'}; leave out --warm-start"
         )
-    return None if path is None else EarlierRun.open(path)
+    return EarlierRun.open(path) if path is not None and begun.needs_its_beginning() else None
 
 
 def _changes(before: Config, after: Config) -> Iterator[str]:

@@ -177,6 +177,11 @@ class RunDirectory:
         state = load_state(best)
         return "fusion_weights" not in state or FUSION_IS_FINAL in state
 
+    def needs_its_beginning(self) -> bool:
+        """Whether a run that began from another one (`warm_start`) will still take weights from it if it goes on."""
+        fits = [self.path] if self.config.training.refit == "none" else [self.path, self.path / REFIT_NAME]
+        return not all((fit / LAST_NAME).exists() for fit in fits)
+
     def forget_results(self) -> None:
         """Remove what was asked of the model as it was: training goes on, or has ended after it."""
         for path in (self.path / "results").glob("*.json"):

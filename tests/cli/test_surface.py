@@ -4,6 +4,7 @@ import inspect
 import re
 
 import pytest
+import torch
 
 import syncrec.cli
 from syncrec.cli import app
@@ -96,14 +97,27 @@ class TestSurface:
         monkeypatch.setattr("syncrec.pipeline.open_run", full_disk)
         assert refused("evaluate", place / "run") == (1, "the system says: No space left on device")
 
-    def test_too_little_memory_is_one_line(self, refused, place, monkeypatch):
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [
+            (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB"),
+            (MemoryError(), "no more to be had"),
+            (torch.OutOfMemoryError("CUDA out of memory.\nTried to"), "CUDA out of memory."),
+            (
+                RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"),
+                "DefaultCPUAllocator: can't allocate memory: 9",
+            ),
+        ],
+    )
+    def test_too_little_memory_is_one_line(self, refused, place, monkeypatch, error, told):
         def greedy(*_, **__):
-            raise MemoryError("Unable to allocate 9 GiB")
+            raise error
 
         monkeypatch.setattr("syncrec.pipeline.open_run", greedy)
         assert refused("evaluate", place / "run") == (
             1,
-            "not enough memory (Unable to allocate 9 GiB); give the process more, or ask for less",
+            f"not enough memory ({told}); give the process more, or ask for less: in training a smaller "
+            "training.batch_size, or loss.kind = sampled",
         )
 
     @pytest.mark.parametrize("command", [("evaluate",), ("train", "--out", "run")])

@@ -90,3 +90,18 @@ def test_positions_count_from_either_end_of_a_segment():
     places.pop(-1, None)
     expected = [[(0, 0), (1, 3), (2, 2), (3, 1)], [(0, 0)], [(0, 0), (1, 1)]]
     assert sorted(places.values()) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_draws_before_the_loss_are_as_many_in_every_process(name, tiny_dataset):
+    """Negatives are drawn after them, from the same stream, and must be the same everywhere."""
+    model = small_model(Catalogue.of(tiny_dataset), name=name)
+    model.observe(tiny_dataset, np.asarray(tiny_dataset.train_end))
+    packer, users, after = model.packer(), training_users(tiny_dataset), set()
+    for share in ((0, 1), (0, 2), (1, 2)):
+        packed = next(training_batches(tiny_dataset, packer, users, len(users), 0, 0, share=share))
+        generator = torch.Generator().manual_seed(0)
+        batch = model.training_questions(TensorBatch.of(packed, CPU), generator)
+        model.encode_to_train(batch, generator)
+        after.add(int(torch.randint(2**62, (), generator=generator)))
+    assert len(after) == 1

@@ -105,3 +105,18 @@ def test_without_gradients_or_with_sparse_ones_it_is_an_embedding(tables):
     torch.testing.assert_close(ours.weight.grad.to_dense(), theirs.weight.grad.to_dense())
     ours.weight.requires_grad_(False)
     assert not ours(ROWS[0]).requires_grad
+
+
+def test_a_backward_pass_that_broke_off_leaves_nothing_behind(tables):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    for table in tables:
+        early, late = table(torch.tensor([0, 1])), table(torch.tensor([2]))
+        through = early * 1.0
+        through.register_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            (late.sum() + through.sum()).backward()
+        table.weight.grad = None
+        table(torch.tensor([4])).sum().backward()
+    assert_same_gradients(*tables)

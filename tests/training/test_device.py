@@ -30,6 +30,14 @@ def test_a_device_that_is_not_there_is_refused_with_the_remedy(monkeypatch):
         choose_device("cuda:1")
 
 
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [choose_device(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
+    with pytest.raises(MissingCapabilityError, match="'cuda:7' is not on this machine, whose GPUs are 0 to 1"):
+        choose_device("cuda:7")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
 def test_what_is_no_device_is_refused_with_the_choices(name):
     with pytest.raises(ConfigError, match=f"must be auto, cpu, cuda, cuda:N or mps, got '{name}'"):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from builders import catalogue_of, objective_for, small_config, small_model
 from syncrec.config import TrainingConfig
+from syncrec.models.registry import MODELS
 from syncrec.training.optimizer import learning_rate, make_optimizer
 
 CONSTANT = TrainingConfig(learning_rate=0.1, warmup_steps=4, schedule="constant")
@@ -37,13 +38,19 @@ def test_the_rate_is_always_positive_and_never_above_the_peak(warmup, total, sch
     assert all(0 < learning_rate(config, step, total) < 0.1 + 1e-12 for step in range(total + 3))
 
 
-def test_biases_and_norms_are_not_decayed():
-    catalogue, config = catalogue_of(4, 5, 3), small_config(training={"weight_decay": 0.5})
-    model, objective = small_model(catalogue), objective_for(config, catalogue)
+def is_bias_or_norm(name):
+    last = name.rpartition(".")[2]
+    return "norm" in name or "bias" in last or last.endswith(("scale", "shift"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_biases_and_norms_are_not_decayed(name):
+    catalogue, config = catalogue_of(4, 5, 3), small_config(model={"name": name}, training={"weight_decay": 0.5})
+    model, objective = small_model(catalogue, name=name), objective_for(config, catalogue)
     optimizer = make_optimizer([model, objective], config.training)
     decayed = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     named = [*model.named_parameters(), *objective.named_parameters()]
     assert len(decayed) == len(named)
     free = {name for name, p in named if decayed[id(p)] == 0}
-    assert free == {name for name, _ in named if "norm" in name or name.endswith(("bias", "scale", "shift"))}
+    assert free == {name for name, _ in named if is_bias_or_norm(name)}
     assert {decayed[id(p)] for name, p in named if name not in free} == {0.5}

@@ -1,6 +1,7 @@
 """A run that begins from another one: what is copied, what is matched, what is fresh."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -186,3 +187,42 @@ def test_another_dropout_is_no_other_network(place, tmp_path):
     settings = [*SETTINGS, "model.dropout=0.1"]
     run = train(place / "new", tmp_path / "run", settings=settings, warm_start=place / "run", show_progress=False)
     assert np.isfinite(load_checkpoint(run.path / BEST_NAME).state["value"])
+
+
+def test_only_a_second_fit_begins_from_weights_that_have_seen_validation_events(place, tmp_path):
+    settings = [*SETTINGS, "training.refit=validation"]
+    first = train(place / "old", tmp_path / "first", settings=settings, show_progress=False)
+    earlier = EarlierRun.open(first.path)
+    before, after = (
+        first.directory.trained_model(torch.device("cpu"), for_validation=is_it) for is_it in (True, False)
+    )
+    name = "embedding.items.weight"
+    assert not torch.equal(before.model.state_dict()[name], after.model.state_dict()[name])
+    for is_second, expected in ((False, before), (True, after)):
+        fresh = small_model(
+            first.trained.model.catalogue, seed=3, **first.directory.config.model.model_dump(exclude={"name"})
+        )
+        earlier.give_weights(fresh, earlier.dataset, is_second=is_second)
+        assert torch.equal(fresh.state_dict()[name], expected.model.state_dict()[name])
+
+
+def test_the_first_fit_of_a_run_does(place, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(EarlierRun, "give_weights", lambda *_, is_second: given.append(is_second))
+    settings = [*SETTINGS, "training.refit=validation"]
+    first = train(place / "old", tmp_path / "first", settings=settings, show_progress=False)
+    train(place / "new", tmp_path / "second", settings=settings, warm_start=first.path, show_progress=False)
+    assert given == [False, True]
+
+
+@pytest.mark.parametrize("refit", ["none", "validation"])
+def test_a_run_that_has_begun_needs_the_earlier_one_no_more(place, tmp_path, refit):
+    settings = [*SETTINGS, f"training.refit={refit}"]
+    first = train(place / "old", tmp_path / "first", settings=settings, show_progress=False)
+    second = train(place / "new", tmp_path / "second", settings=settings, warm_start=first.path, show_progress=False)
+    shutil.rmtree(first.path)
+    assert not second.directory.needs_its_beginning()
+    train(place / "new", second.path, resume=True, show_progress=False)
+    (second.path / "last.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="no such run"):
+        train(place / "new", second.path, resume=True, show_progress=False)

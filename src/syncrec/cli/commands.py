@@ -79,11 +79,21 @@ def run(arguments: Sequence[str] | None) -> int:
         return 1
     except OSError as error:
         return fail(f"{error.filename or 'the system says'}: {error.strerror or error}", 1)
-    except MemoryError as error:
-        return fail(f"not enough memory ({error or 'no more to be had'}); give the process more, or ask for less", 1)
     except SyncrecError as error:
         return fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        told = str(error).partition("\n")[0] or "no more to be had"
+        remedy = "in training a smaller training.batch_size, or loss.kind = sampled"
+        return fail(f"not enough memory ({told}); give the process more, or ask for less: {remedy}", 1)
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or torch, which is not imported for its sake, had no memory to give, on a device or the CPU."""
+    is_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return is_torch or isinstance(error, MemoryError)
 
 
 def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:

@@ -70,12 +70,13 @@ class BERT4Rec(SequentialModel):
         A segment holds the events but the last, each in the slot behind the one that answers it in a causal model; the
         last one is asked for in the slot of the start token.
         """
-        view, count = batch.cross, len(batch)
+        view = batch.cross
         positions, segments = (values.flatten()[batch.cross_slots] for values in (view.positions, view.segments))
         is_last = positions + 1 == view.lengths.flatten()[batch.cross_slots]
         slots = torch.where(is_last, batch.cross_slots - positions, batch.cross_slots + 1)
-        of_segment = torch.rand(view.segments.numel(), generator=generator).to(slots.device)
-        of_event = torch.rand(count, generator=generator).to(slots.device)
+        of_event, luck = batch.rows.uniform(generator, 2).unbind(1)
+        of_segment = luck.new_zeros(view.segments.numel())  # each segment has the draw of its last event
+        of_segment[segments[is_last]] = luck[is_last]
         is_drawn = (of_event < MASKED_SHARE) & (of_segment[segments] >= LAST_ONLY_SHARE)
         asked = (is_last | is_drawn).nonzero().squeeze(1)
         tokens = view.tokens.flatten().index_fill(0, slots[asked], self.mask_token).view_as(view.tokens)

@@ -50,6 +50,7 @@ from syncrec.nn.graph import GraphConvolution
 from syncrec.nn.grouped import grouped_matmul
 from syncrec.nn.packed import CausalTransformer
 from syncrec.nn.segments import SegmentLayout
+from syncrec.parallel import drawn_on
 
 __all__ = ["C2DSR", "Infomax"]
 
@@ -159,9 +160,11 @@ class C2DSR(SequentialModel):
         view, domains = batch.cross, batch.cross.domains.flatten()
         user_of = batch.users.new_zeros(len(domains)).index_put((batch.cross_slots,), batch.users)
         replaced = (domains == _domain_of_users(batch, chosen)[user_of]).nonzero().squeeze(1)
-        draws = torch.rand(len(replaced), dtype=torch.float64, generator=generator).to(replaced.device)
+        seed = int(torch.randint(2**62, (), generator=generator))  # one, wherever: others follow
+        draws = drawn_on(replaced.device, torch.Generator().manual_seed(seed), len(replaced))
         starts = torch.tensor(self.catalogue.offsets, device=replaced.device)[domains[replaced]]
-        items = starts + (draws * self.sizes[domains[replaced]]).long()
+        sizes = self.sizes[domains[replaced]]
+        items = starts + torch.minimum((draws * sizes).long(), sizes - 1)
         return view.tokens.flatten().index_put((replaced,), items).view_as(view.tokens)
 
     def _infomax_loss(self, parts: tuple[Tensor, Tensor, Tensor], batch: TensorBatch, chosen: Tensor) -> Tensor:

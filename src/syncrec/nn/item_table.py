@@ -24,10 +24,11 @@ class ItemTable(nn.Embedding):
         weight = self.weight
         if self.sparse or not (torch.is_grad_enabled() and weight.requires_grad):
             return super().forward(rows)
-        if self._asked is None or self._asked.later.is_through or self._asked.weight is not weight:
+        asked = self._asked
+        if asked is None or asked.weight is not weight or asked.later.is_over:
             later = _Later()
-            self._asked = _Asked(weight, _Whole.apply(weight, later), later)  # type: ignore[no-untyped-call]
-        out: Tensor = _LookUp.apply(self._asked.through, weight.detach(), rows, self._asked.later)  # type: ignore[no-untyped-call]
+            asked = self._asked = _Asked(weight, _Whole.apply(weight, later), later)  # type: ignore[no-untyped-call]
+        out: Tensor = _LookUp.apply(asked.through, weight.detach(), rows, asked.later)  # type: ignore[no-untyped-call]
         return out
 
     def __getstate__(self) -> dict[str, Any]:
@@ -42,6 +43,11 @@ class _Later:
         self.rows: list[Tensor] = []
         self.gradients: list[Tensor] = []
         self.is_through = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more look-ups belong here: the backward pass has been, or broke off and left something behind."""
+        return self.is_through or bool(self.rows)
 
 
 class _Asked(NamedTuple):

@@ -10,7 +10,7 @@ from syncrec.parallel.collectives import (
     gather_strided,
     sum_over_processes,
 )
-from syncrec.parallel.draws import BatchRows
+from syncrec.parallel.draws import BatchRows, drawn_on
 from syncrec.parallel.processes import (
     Processes,
     all_at_once,
@@ -29,6 +29,7 @@ __all__ = [
     "Processes",
     "ShardedTable",
     "all_at_once",
+    "drawn_on",
     "gather_rows",
     "gather_strided",
     "launched_as",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["BatchRows"]
+__all__ = ["BatchRows", "drawn_on"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class BatchRows:
         return BatchRows(self.numbers[chosen], self.total)
 
     def uniform(self, generator: torch.Generator, *shape: int) -> Tensor:
-        """Numbers in [0, 1) for each row, float64 [N, *shape]; `generator` is on the CPU and the same everywhere."""
-        drawn = torch.rand(self.total, *shape, dtype=torch.float64, generator=generator)
-        return drawn.to(self.numbers.device)[self.numbers]
+        """Numbers in [0, 1) for each row [N, *shape], as `drawn_on`; `generator` is the same everywhere."""
+        return drawn_on(self.numbers.device, generator, self.total, *shape)[self.numbers]
+
+
+def drawn_on(device: torch.device, generator: torch.Generator, *shape: int) -> Tensor:
+    """Numbers in [0, 1) from a generator on the CPU, float64; on an Apple GPU, which has none, float32 up to 1."""
+    drawn = torch.rand(shape, dtype=torch.float64, generator=generator)
+    return (drawn.float() if device.type == "mps" else drawn).to(device)

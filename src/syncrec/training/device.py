@@ -33,6 +33,10 @@ def choose_device(name: str) -> torch.device:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(device.type, False):
         raise MissingCapabilityError(f"training.device: {name!r} is not on this machine; use auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise MissingCapabilityError(
+            f"training.device: {name!r} is not on this machine, whose GPUs are 0 to {count - 1}"
+        )
     return device
 
 

@@ -179,6 +179,8 @@ class Trainer:
             NonFiniteLossError: before the update that would have spoiled the weights.
         """
         state = self.state
+        if state.is_finished:
+            return True
         stops_at_the_end = False
         last = self.config.epochs if num_epochs is None else num_epochs
         progress = TrainingProgress(last, steps_per_epoch, show_progress if self.processes.is_main else False)

@@ -26,7 +26,7 @@ def make_optimizer(modules: Iterable[nn.Module], config: TrainingConfig) -> RowA
 
 def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
     """By name too: what is a vector in one task is a matrix where it differs by task."""
-    return parameter.dim() > 1 and name.rpartition(".")[2] not in ("bias", "scale", "shift")
+    return parameter.dim() > 1 and not name.endswith(("bias", "scale", "shift"))
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:

@@ -31,11 +31,16 @@ _MAY_DIFFER = {"dropout", "item_start", "sharded_items"}
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """A run to begin from, with its dataset."""
+    """A run to begin from, with its dataset.
+
+    `trained` has not seen the validation events, most of which are those of the new dataset too; `refitted` is what a
+    second fit made of them, if there was one, and only a second fit begins from it.
+    """
 
     path: Path
     trained: TrainedModel
     dataset: Dataset
+    refitted: TrainedModel | None = None
 
     @classmethod
     def open(cls, path: Path, dataset: Path | None = None) -> "EarlierRun":
@@ -44,8 +49,11 @@ class EarlierRun:
         Raises:
             ArtifactError, CheckpointError: the run or its dataset is missing, damaged or unfinished.
         """
-        directory = RunDirectory.open(path)
-        return cls(path, directory.trained_model(torch.device("cpu")), together(lambda: directory.dataset(dataset)))
+        directory, cpu = RunDirectory.open(path), torch.device("cpu")
+        has_second = directory.config.training.refit != "none"
+        refitted = directory.trained_model(cpu) if has_second else None
+        trained = directory.trained_model(cpu, for_validation=True)
+        return cls(path, trained, together(lambda: directory.dataset(dataset)), refitted)
 
     def check(self, config: ModelConfig, dataset: Dataset) -> None:
         """See that a model of `config` for `dataset` can begin from this run.
@@ -68,20 +76,24 @@ class EarlierRun:
         """How many items of `dataset` it has rows for."""
         return len(_matches(self.dataset, dataset, 0, dataset.num_items)[0])
 
-    def give_weights(self, model: SequentialModel, dataset: Dataset) -> None:
-        """Let `model`, fresh and built for `dataset`, begin from this run; by all processes together."""
-        old = {name: tensor.detach() for name, tensor in self.trained.model.state_dict().items()}
+    def give_weights(self, model: SequentialModel, dataset: Dataset, *, is_second: bool = False) -> None:
+        """Let `model`, fresh and built for `dataset`, begin from this run; by all processes together.
+
+        `is_second`: for a second fit, which is trained on validation events itself.
+        """
+        source = (self.refitted if is_second and self.refitted else self.trained).model
+        old = {name: tensor.detach() for name, tensor in source.state_dict().items()}
         fresh = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         observed = {name: fresh[name] for name, _ in model.named_buffers() if name in fresh}
-        weights = {**old, **observed, _ITEMS: self._item_rows(model, fresh[_ITEMS], dataset)}
+        weights = {**old, **observed, _ITEMS: self._item_rows(source, model, fresh[_ITEMS], dataset)}
         for name in _time_embeddings(model):
             edges, periods = f"{name}.edges", f"{name}.periods.weight"
             weights[periods] = _periods(old[periods], old[edges], fresh[edges])
         load_module(model, weights, str(self.path))
 
     @torch.no_grad()
-    def _item_rows(self, model: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
-        """What this process holds of the table for `dataset`: known items and start tokens from here, others fresh.
+    def _item_rows(self, source: SequentialModel, model: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
+        """What this process holds of the table for `dataset`: known items and start tokens of `source`, others fresh.
 
         Either table may be shared out over processes, so the rows are asked of their owners.
         """
@@ -89,7 +101,7 @@ class EarlierRun:
         start = table.start if isinstance(table, ShardedTable) else 0
         here, there = _matches(self.dataset, dataset, start, start + len(fresh))
         rows = fresh.clone()
-        rows[torch.from_numpy(here - start)] = self.trained.model.embedding.items(torch.from_numpy(there))
+        rows[torch.from_numpy(here - start)] = source.embedding.items(torch.from_numpy(there))
         return rows
 
 
