@@ -146,6 +146,38 @@ def test_both_intervals_leave_out_zero_or_none_does(seed, repetitions, number):
     assert (found.relative.high < 0) == (found.absolute.high < 0)
 
 
+@given(st.integers(0, 10_000), st.sampled_from(["paired", "independent"]), st.integers(2, 4), st.integers(1, 10))
+@settings(max_examples=100, deadline=None)
+def test_few_users_with_hits_and_misses_give_numbers(seed, repetitions, number, num_users):
+    rng = np.random.default_rng(seed)
+    sides = [(rng.random((number, num_users)) < share).astype(float) for share in rng.random(2)]
+    sample = PairedSample(*sides, repetitions=repetitions)
+    found = paired_bootstrap(sample, seed=seed, num_resamples=50)
+    assert 0 < paired_p_value(sample, seed=seed, num_permutations=20) <= 1
+    assert -20 < found.absolute.low <= found.absolute.estimate <= found.absolute.high < 20
+    if sample.baseline.any():
+        assert found.relative.low >= 0 if found.absolute.low > 0 else found.relative.low <= 0
+        assert found.relative.high <= 0 if found.absolute.high < 0 else found.relative.high >= 0
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline"),
+    [([[1, 0], [0, 1]], [[0, 0], [0, 0]]), ([[0, 1, 0], [0, 0, 1]], [[1, 1, 1], [0, 1, 1]])],
+)
+def test_variances_that_cancel_leave_the_degrees_of_freedom_of_the_seeds(candidate, baseline):
+    sample = PairedSample(np.array(candidate, dtype=float), np.array(baseline, dtype=float))
+    assert 0 < paired_p_value(sample, seed=0) <= 1
+    assert np.isfinite(paired_bootstrap(sample, seed=0).absolute).all()
+
+
+def test_a_candidate_without_a_hit_has_an_open_relative_difference_too():
+    sample = PairedSample(np.zeros((2, 6)), np.array([[1.0] * 6, [0.0] * 6]))
+    found = paired_bootstrap(sample, seed=0)
+    assert found.absolute.high > 0
+    assert (found.relative.estimate, found.relative.low) == (-1, -1)
+    assert found.relative.high > 0
+
+
 def test_a_baseline_that_may_be_zero_leaves_the_relative_difference_open():
     values = np.full((2, 40), 1.0) * np.array([[0.1], [0.9]])
     found = paired_bootstrap(PairedSample(np.full((2, 40), 0.5), values), seed=0)

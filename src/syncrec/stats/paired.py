@@ -22,6 +22,8 @@ _WEIGHTS_AT_ONCE = 1 << 17
 # Ends of relative intervals: beyond how many times the estimated ratio the end is called infinite, and how exactly one
 # is looked for.
 _LARGEST_RATIO, _HALVINGS = 1000.0, 30
+# Variances of means that are 0 but for rounding.
+_NO_VARIANCE = 1e-24
 
 
 class PairedDifference(NamedTuple):
@@ -119,21 +121,27 @@ def paired_bootstrap(
         return _lengthened(over_clusters, variances.spread(factor), confidence)
 
     relative = _percentile_interval(_relative(own[None])[0], _relative(means), confidence)
-    if variances.repetitions and own.min() > 0:
+    if variances.repetitions and own[1] > 0:
         relative = Interval(relative.estimate, *_ends_of_ratio(interval, own[0] / own[1]))
-    return PairedDifference(interval(1.0), relative)
+    absolute = interval(1.0)
+    if absolute.low > 0:  # what holds r on both sides of 0, but not 0, ends there
+        relative = relative._replace(low=max(relative.low, 0.0))
+    elif absolute.high < 0:
+        relative = relative._replace(high=min(relative.high, 0.0))
+    return PairedDifference(absolute, relative)
 
 
 def _ends_of_ratio(interval: Callable[[float], Interval], ratio: float) -> tuple[float, float]:
     """The lowest and the highest r for which `interval(1 + r)` holds 0; at `1 + r = ratio` its estimate is 0."""
-    low, high = 0.0, ratio
+    low, inside, outside = 0.0, ratio, 2 * (ratio or 1.0)
     if interval(0.0).low > 0:
         low = _boundary(lambda factor: interval(factor).low <= 0, ratio, 0.0)
-    while interval(2 * high).high >= 0:
-        high *= 2
-        if high > _LARGEST_RATIO * ratio:
+    largest = _LARGEST_RATIO * outside
+    while interval(outside).high >= 0:
+        inside, outside = outside, 2 * outside
+        if outside > largest:
             return float(low - 1), np.inf
-    return float(low - 1), float(_boundary(lambda factor: interval(factor).high >= 0, high, 2 * high) - 1)
+    return float(low - 1), float(_boundary(lambda factor: interval(factor).high >= 0, inside, outside) - 1)
 
 
 def _boundary(holds: Callable[[float], bool], inside: float, outside: float) -> float:
@@ -175,7 +183,8 @@ class _Variances:
     Analysis of variance of clusters crossed with repetitions, both random: the means of S repetitions differ by what
     repetitions are worth and by chance over clusters, which is estimated from how one cluster's values differ between
     repetitions, and taken off, since the variance by clusters holds it already. Degrees of freedom after
-    Satterthwaite (Biometrics Bulletin 1946).
+    Satterthwaite (Biometrics Bulletin 1946), never fewer than of the smallest set of repetitions: his formula may give
+    less where a part is taken off.
     """
 
     clusters: FloatArray
@@ -185,12 +194,15 @@ class _Variances:
     def spread(self, factor: float = 1.0) -> _Spread:
         """Of the candidate's mean less `factor` times the baseline's."""
         sides = np.array([1.0, -factor])
-        clusters, added, uncertainty = float(sides @ self.clusters @ sides), 0.0, 0.0
+        clusters, added, uncertainty = max(float(sides @ self.clusters @ sides), 0.0), 0.0, 0.0
         for found in self.repetitions:
             between, chance = (float(sides @ matrix @ sides) for matrix in (found.between, found.chance))
             added += max(between - chance, 0.0)
             uncertainty += (between**2 + chance**2 / max(self.freedom, 1)) / (found.number - 1)
-        return _Spread(clusters, added, (clusters + added) ** 2 / uncertainty if uncertainty else np.inf)
+        total = clusters + added
+        if total <= _NO_VARIANCE or not uncertainty:
+            return _Spread(clusters, added, np.inf)
+        return _Spread(clusters, added, max(total**2 / uncertainty, min(r.number for r in self.repetitions) - 1))
 
 
 def _variances(sample: PairedSample, sums: list[FloatArray], counts: FloatArray) -> _Variances:
