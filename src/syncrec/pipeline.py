@@ -300,8 +300,8 @@ def _begun_run(out: Path, data: Dataset, wanted: Config | None) -> RunDirectory 
             f"--resume continues {out} with the settings it was begun with, but asked for is {changes}; "
             "leave out --model, --config and --set, or choose another --out"
         )
-    if data.checksum != directory.info["dataset_checksum"]:
-        raise DataError(f"{data.path}: is not the dataset that {out} was begun with (checksum differs)")
+    if directory.is_of_another(data):
+        raise DataError(f"{data.path}: is not the dataset that {out} was begun with (checksum or domain names differ)")
     return directory
 
 

@@ -139,12 +139,16 @@ class RunDirectory:
         if not place.exists():
             raise ArtifactError(f"{place}: the dataset of run {self.path} is gone; if it was moved, give --dataset")
         dataset = Dataset(place, check_content=processes().is_main)
-        if dataset.checksum != self.info["dataset_checksum"]:
+        if self.is_of_another(dataset):
             raise ArtifactError(
-                f"{place}: is not the dataset that {self.path} was trained on (checksum differs); "
+                f"{place}: is not the dataset that {self.path} was trained on (checksum or domain names differ); "
                 "give the right one, or train again"
             )
         return dataset
+
+    def is_of_another(self, dataset: Dataset) -> bool:
+        """Whether it was begun with another dataset than this one."""
+        return dataset.is_other_than(self.info["dataset_checksum"], self.info["domains"])
 
     @property
     def warm_start(self) -> Path | None:

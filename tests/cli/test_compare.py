@@ -169,3 +169,19 @@ class TestCompare:
         found, line = refused("compare", *arguments)
         assert found == code
         assert message in line
+
+
+def test_a_result_that_is_compared_is_not_written_over(call, here):
+    before = (here / "sasrec-0.json").read_bytes()
+    code, _, errors = call("compare", "sasrec-0.json", "syncrec-0.json", "--json", here / "sasrec-0.json")
+    assert code == 2
+    assert "is one of the results that are compared; choose another file" in errors
+    assert (here / "sasrec-0.json").read_bytes() == before
+
+
+def test_domains_of_other_names_are_another_dataset(call, here):
+    write_result(here / "renamed.json", "syncrec", domains=("food", "kitchen"))
+    code, _, errors = call("compare", "sasrec-0.json", "renamed.json")
+    assert code == 1
+    assert "results differ in domains" in errors
+    assert "evaluate all on one prepared dataset" in errors

@@ -35,6 +35,12 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
         ("seed = [1]", "unknown key 'seed'; did you mean 'seeds'"),
         ("seeds = [1, 1]", r"seeds must differ and be at least 0, got \[1, 1\]"),
         ('protocols = ["fll"]', "fll"),
+        ('protocols = ["full", "full"]', "protocols must differ, got full, full"),
+        ("[tuning]\nseed = 4294967296", "tuning.seed must be less than 4294967296, got 4294967296"),
+        (
+            '[tuning]\ntrials = 2\n[tuning.space]\n"training.monitor" = ["mrr", "hr@10"]',
+            "tuning.space: training.monitor cannot be tuned: trials are compared by it",
+        ),
         ('metric = "ndgc@10"', "ndgc@10"),
         ('twin = "alone"', "twin must be one of the models"),
         ('settings = {"training.lr" = 1}', "settings: unknown key 'training.lr'"),

@@ -478,3 +478,16 @@ def test_a_signal_stops_the_running_cells_and_the_same_command_goes_on(plan_path
     assert fresh.results("small", "full") == {}
     assert not RunDirectory.open(log.parent).is_finished()
     assert (log.parent / "last.safetensors").exists()
+
+
+def test_what_was_chosen_on_another_dataset_is_refused(experiment, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(experiment.out, out)
+    copy = replace(experiment, out=out)
+    chosen = copy.places.tuning("small", "syncrec") / "chosen.json"
+    assert copy._tune("small", "syncrec") is None
+    content = json.loads(chosen.read_text())
+    assert content["dataset_checksum"] == copy.dataset("small").checksum
+    chosen.write_text(json.dumps({**content, "dataset_checksum": "another"}))
+    with pytest.raises(ConfigError, match="syncrec: is of another dataset than small is now; choose another --out"):
+        copy._tune("small", "syncrec")

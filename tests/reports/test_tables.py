@@ -99,3 +99,10 @@ def test_a_narrow_terminal_folds_names_of_domains_and_no_number():
     text = printed(comparison_table(comparison), width=80)
     assert all(part in text for part in ("-50.0 to -50.0 %", "0.3750", "0.6250", "+66.7 %", "1.0000", "neutral"))
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_names_of_columns_are_shown_as_they_are():
+    table = Table("t [b]", ("domain", "tv [sd]", "tv [/old]"), ((("a [x]", "1", "2"),),))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table.to_rich())
+    assert all(name in console.file.getvalue() for name in ("t [b]", "tv [sd]", "tv [/old]", "a [x]"))

@@ -48,7 +48,10 @@ def baseline(
             _check_place(
                 out,
                 result_path(out, split, name, seed),
-                lambda found: found.dataset_checksum == data.checksum and is_baseline_result(found, model, refit),
+                lambda found: (
+                    not data.is_other_than(found.dataset_checksum, found.domains)
+                    and is_baseline_result(found, model, refit)
+                ),
             )
     fitted = fit_baseline(model, data, refit)
     for name in protocols:

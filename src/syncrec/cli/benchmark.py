@@ -26,14 +26,17 @@ def benchmark(
     report: Annotated[Path | None, Parameter(help="Markdown file of the results; by default OUT/results.md")] = None,
 ) -> None:
     """Tune, train and compare a grid of models, seeds and datasets; continues where it stopped."""
+    from rich.markup import escape
+
     from syncrec.errors import SyncrecError
     from syncrec.experiments.plan import Part, load_plan
     from syncrec.experiments.runner import Experiment
-    from syncrec.experiments.summary import write_summary
+    from syncrec.experiments.summary import check_place, write_summary
 
     part = Part(model or (), seed or (), dataset or ())
     experiment = Experiment(load_plan(plan, part), out, workers, say, joins=join)
     markdown = report or out / "results.md"
+    check_place(markdown)
     try:
         faults = experiment.run()
     except KeyboardInterrupt:
@@ -43,7 +46,7 @@ def benchmark(
         return
     content = write_summary(experiment, markdown)
     for title, tables in content["tables"].items():
-        console().rule(title)
+        console().rule(escape(title))
         for table in tables:
             console().print(table.to_rich(), "")
     print(f"results: {markdown}")

@@ -34,7 +34,10 @@ def compare(
     from syncrec.evaluation.seeds import compare_groups
     from syncrec.reports.groups import group_tables
 
-    groups = group_results([_named_result(text) for text in results], answer)
+    named = [_named_result(text) for text in results]
+    if json_file and json_file.resolve() in {Path(result.name).resolve() for result in named}:
+        raise UsageError(f"--json {json_file}: is one of the results that are compared; choose another file")
+    groups = group_results(named, answer)
     against = _label(baseline, list(groups.results))
     comparison = compare_groups(groups.results, against, metric, groups.answers, names=groups.names)
     for table in group_tables(comparison):

@@ -123,6 +123,10 @@ class Dataset:
         files = self.manifest["files"]
         return hashlib.sha256("".join(files[name]["sha256"] for name in sorted(files)).encode()).hexdigest()
 
+    def is_other_than(self, checksum: str, domains: Sequence[str]) -> bool:
+        """Whether a dataset with this checksum and these domain names, of which something was made, is not this one."""
+        return (self.checksum, self.domains) != (checksum, tuple(domains))
+
     @property
     def num_users(self) -> int:
         """Number of users, U."""

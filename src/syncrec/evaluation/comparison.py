@@ -18,6 +18,7 @@ _SIGNIFICANCE = 0.05
 # What must agree, and what to do if it does not.
 _SAME = {
     "dataset_checksum": "evaluate all on one prepared dataset",
+    "domains": "evaluate all on one prepared dataset",
     "protocol": "evaluate all with the same --protocol",
     "split": "evaluate all with the same --split",
     "negatives_seed": "evaluate all with the same --seed, so that they meet the same negatives",

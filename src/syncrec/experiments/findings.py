@@ -21,7 +21,7 @@ class Findings:
 
     plan: Plan
     out: Path
-    _checksums: dict[str, str] = field(default_factory=dict, init=False)
+    _datasets: dict[str, Dataset] = field(default_factory=dict, init=False)
 
     def results(self, dataset: str, protocol: str) -> dict[str, list[EvaluationResult]]:
         """What there is so far: the results of each model, one a seed; of no run that is still to be trained."""
@@ -56,18 +56,22 @@ class Findings:
             ConfigError: it is of another dataset than the plan's.
         """
         result = load_result(path)
-        self.check_dataset(dataset, result.dataset_checksum, path)
+        self.check_dataset(dataset, result.dataset_checksum, result.domains, path)
         return result
 
-    def check_dataset(self, dataset: str, checksum: str, what: Path) -> None:
-        """See that `what` was made of a dataset of the plan.
+    def dataset(self, name: str) -> Dataset:
+        """A dataset of the plan, once it is prepared; its content is not read."""
+        if name not in self._datasets:
+            self._datasets[name] = Dataset(self.dataset_path(name), check_content=False)
+        return self._datasets[name]
+
+    def check_dataset(self, dataset: str, checksum: str, domains: Sequence[str], what: Path) -> None:
+        """See that `what` was made of a dataset of the plan, by its checksum and domain names.
 
         Raises:
             ConfigError: it was not.
         """
-        if dataset not in self._checksums:
-            self._checksums[dataset] = Dataset(self.dataset_path(dataset), check_content=False).checksum
-        if checksum != self._checksums[dataset]:
+        if self.dataset(dataset).is_other_than(checksum, domains):
             raise ConfigError(f"{what}: is of another dataset than {dataset} is now; choose another --out")
 
     def chosen(self, dataset: str, label: str) -> dict[str, Any]:

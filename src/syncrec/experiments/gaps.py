@@ -56,7 +56,7 @@ def _of_dataset(
 
 
 def _means(plan: Plan, result: EvaluationResult, answer: str) -> dict[str, float]:
-    domains = result.summary(answer, plan.estimate).domains
+    domains = result.summary(answer, plan.estimate_of(result)).domains
     return {domain: metrics[plan.metric] for domain, metrics in domains.items()}
 
 

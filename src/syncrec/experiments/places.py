@@ -14,7 +14,7 @@ class Places:
 
     | place | what |
     |---|---|
-    | `datasets/NAME` | datasets prepared from raw logs |
+    | `datasets/NAME`, `datasets/NAME.sources.json` | datasets prepared from raw logs; checksums of these |
     | `tuning/DATASET/LABEL/` | `question.json`, `trial-N` (a run, or `.json`), `chosen.json`; what `search.py` keeps |
     | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
     | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
@@ -27,6 +27,10 @@ class Places:
     def dataset(self, name: str) -> Path:
         """A dataset prepared from a log of the plan."""
         return self.out / "datasets" / name
+
+    def sources(self, name: str) -> Path:
+        """The checksums of the files it was prepared of."""
+        return self.out / "datasets" / f"{name}.sources.json"
 
     def run(self, cell: Cell) -> Path:
         """The run of a cell."""

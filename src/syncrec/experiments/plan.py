@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ from syncrec.config import (
 from syncrec.errors import ConfigError, nearest_names
 from syncrec.evaluation.metrics import check_metric
 from syncrec.evaluation.protocols import find_protocol
+from syncrec.evaluation.results import Estimate, EvaluationResult
 from syncrec.models.registry import find_model
 
 __all__ = ["Cell", "ModelEntry", "Part", "Plan", "Range", "load_plan"]
@@ -72,7 +73,7 @@ class Tuning(Section):
 
     trials: int = Field(0, ge=0, description="runs for each dataset and model; 0 turns tuning off")
     epochs: int | None = Field(None, ge=1, description="epochs of a trial; by default those of the run")
-    seed: int = Field(0, ge=0, description="of the trials and of Optuna's sampler")
+    seed: int = Field(0, ge=0, lt=1 << 32, description="of the trials and of Optuna's sampler")
     space: dict[str, Annotated[list[Value], Field(min_length=1)] | Range] = Field(
         default_factory=dict, description="section.key = a list of choices, or {low, high, log}"
     )
@@ -90,12 +91,14 @@ class Plan(Section):
     twin: str | None = Field(None, description="its single-domain twin")
     settings: dict[str, Value] = Field(default_factory=dict, description="section.key = value, for every model")
     tuning: Tuning = Field(default_factory=Tuning)
-    estimate: Literal["drawn", "expected"] = Field("drawn", description="of sampled protocols")
+    estimate: Estimate = Field("drawn", description="of sampled protocols")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds must differ and be at least 0, got {self.seeds}")
+        if len(set(self.protocols)) < len(self.protocols):
+            raise ValueError(f"protocols must differ, got {', '.join(self.protocols)}")
         likes = ((f"models.{label}.like", entry.like) for label, entry in self.models.items())
         for field, name in (("subject", self.subject), ("twin", self.twin), *likes):
             if name is not None and name not in self.models:
@@ -130,6 +133,10 @@ class Plan(Section):
             if self.is_baseline(label) and set(entry.settings) - {"training.refit"}:
                 raise ValueError(f"models.{label}.settings: {model} has none but training.refit; leave them out")
         return self
+
+    def estimate_of(self, result: EvaluationResult) -> Estimate:
+        """The estimate wanted of a result: of a protocol that draws nothing there is one alone."""
+        return "drawn" if result.num_eligible is None else self.estimate
 
     @property
     def subject_label(self) -> str:
@@ -294,6 +301,7 @@ def _check_that_keys_matter(plan: Plan, path: Path) -> None:
             if key in keys:
                 raise ConfigError(f"{where}: {key} has no effect in a plan, where {winner} says it ({path})")
     fixed = {"training.refit": "trials are never fitted again"}
+    fixed |= dict.fromkeys(("training.monitor", "training.monitor_answer"), "trials are compared by it")
     if plan.tuning.epochs is not None:
         fixed["training.epochs"] = "tuning.epochs says how long a trial is"
     for key, why in fixed.items():

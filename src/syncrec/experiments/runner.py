@@ -97,13 +97,34 @@ class Experiment(Findings):
                 raise ConfigError(
                     f"{path}: was prepared with other {', '.join(differs)} than the plan has now; choose another --out"
                 )
+            self._check_sources(name, files)
             prepared_at = (path / artifacts.MANIFEST_NAME).stat().st_mtime
             for file in (file for file in files if file.stat().st_mtime > prepared_at):
                 self.report(f"{file}: changed since {name} was prepared of it; it is read again in another --out alone")
             return
         self.report(f"prepare {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        files = [file.path for file in find_files([Source(str(entry.log))])]
         prepare([Source(str(entry.log))], path, entry.prepare)
+        content = {str(file.resolve()): artifacts.file_checksum(file) for file in files}
+        artifacts.write_json(self.places.sources(name), {"sha256": content})
+
+    def _check_sources(self, name: str, files: Sequence[Path]) -> None:
+        """See that files of the same names at another place are those that `name` was prepared of.
+
+        Raises:
+            ConfigError: their content is another.
+        """
+        place = self.places.sources(name)
+        if not place.exists():  # prepared by an earlier version
+            return
+        known = artifacts.read_json(place, "sources of a dataset")["sha256"]
+        elsewhere = [file for file in files if str(file.resolve()) not in known]
+        if other := [file for file in elsewhere if artifacts.file_checksum(file) not in known.values()]:
+            raise ConfigError(
+                f"{other[0]}: {self.dataset_path(name)} was prepared of {min(known)}, which holds something else; "
+                "choose another --out"
+            )
 
     # tuning
 
@@ -131,10 +152,16 @@ class Experiment(Findings):
                 raise ConfigError(
                     f"{place}: was made with other settings than the plan has now; choose another --out, or remove it"
                 )
+        is_prepared = self.dataset_path(dataset).exists()  # not yet where another process that was joined has ended
+        of_dataset = {"dataset_checksum": self.dataset(dataset).checksum} if is_prepared else {}
+        for file in (place / "chosen.json", place / "question.json"):
+            known = artifacts.read_json(file, "settings of a search") if file.exists() else {}
+            if of_dataset and known.get("dataset_checksum", of_dataset["dataset_checksum"]) not in of_dataset.values():
+                raise ConfigError(f"{place}: is of another dataset than {dataset} is now; choose another --out")
         if (place / "chosen.json").exists():
             return None
         if not (place / "question.json").exists():
-            artifacts.write_json(place / "question.json", question)
+            artifacts.write_json(place / "question.json", {**question, **of_dataset})
         if self.joins or self.num_workers > 1 or (place / JOURNAL_NAME).exists():
             tuned = self._search(dataset, label)
         else:
@@ -145,7 +172,9 @@ class Experiment(Findings):
             return f"tuning of {dataset} {label}: none of {len(tuned.trials)} trials ended; {again}"
         if not (place / "chosen.json").exists():  # a process that has joined may have been the first to see the end
             trials = [{"settings": s, "value": v} for s, v in tuned.trials]
-            artifacts.write_json(place / "chosen.json", {"chosen": tuned.chosen, "trials": trials, **question})
+            artifacts.write_json(
+                place / "chosen.json", {"chosen": tuned.chosen, "trials": trials, **question, **of_dataset}
+            )
             self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
         return None
 
@@ -283,7 +312,7 @@ class Experiment(Findings):
         from syncrec.runs import RunDirectory
 
         opened = RunDirectory.open(run)
-        self.check_dataset(dataset, opened.info["dataset_checksum"], run)
+        self.check_dataset(dataset, opened.info["dataset_checksum"], opened.info["domains"], run)
         return opened.is_finished()
 
     def _run(self, jobs: Sequence[Job], what: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from syncrec import artifacts
+from syncrec.errors import ConfigError
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
 from syncrec.evaluation.seeds import seed_mean
@@ -21,7 +22,9 @@ from syncrec.experiments.plan import Plan
 from syncrec.reports.tables import MACRO, TABLE_METRICS, Table, comparison_table, percentages, spread
 from syncrec.stats import holm_correction
 
-__all__ = ["summarise_experiment", "write_summary"]
+__all__ = ["check_place", "summarise_experiment", "write_summary"]
+
+_HEAD = "Made by `syncrec benchmark`."
 
 Results = Mapping[str, Sequence[EvaluationResult]]
 
@@ -40,9 +43,24 @@ class _Row:
 
     def values(self, plan: Plan, metric: str) -> dict[str, list[float]]:
         """Of each domain, and of their mean: `metric` in each seed."""
-        summaries = [result.summary(self.answer, plan.estimate) for result in self.results]
+        summaries = [result.summary(self.answer, plan.estimate_of(result)) for result in self.results]
         domains = {d: [s.domains[d][metric] for s in summaries] for d in summaries[0].domains}
         return {**domains, MACRO: [s.macro[metric] for s in summaries]}
+
+
+def check_place(markdown: Path) -> None:
+    """See that the results may be written to `markdown` and beside it.
+
+    Raises:
+        ConfigError: it is called like the JSON file beside it, or other files are there.
+    """
+    beside = markdown.with_suffix(".json")
+    if markdown == beside:
+        raise ConfigError(f"{markdown}: is where the same as JSON goes; give the Markdown file, {markdown.stem}.md")
+    if markdown.is_file() and _HEAD not in markdown.read_text(encoding="utf-8", errors="replace")[:200]:
+        raise ConfigError(f"{markdown}: exists and holds no results of `syncrec benchmark`; choose another --report")
+    if beside.is_file() and '"sections"' not in beside.read_text(encoding="utf-8", errors="replace"):
+        raise ConfigError(f"{beside}: exists and holds no results of `syncrec benchmark`; choose another --report")
 
 
 def write_summary(experiment: Findings, markdown: Path) -> dict[str, Any]:
@@ -131,7 +149,7 @@ def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
     ]
     if not all(side.results for side in sides):
         return None
-    found = compare(*sides, metric=plan.metric, estimate=plan.estimate)
+    found = compare(*sides, metric=plan.metric, estimate=plan.estimate_of(sides[0].results[0]))
     return replace(found, candidate=candidate.name, baseline=baseline.name)
 
 
@@ -223,7 +241,7 @@ def _markdown(experiment: Findings, content: Mapping[str, Any], picture: Path | 
     plan = experiment.plan
     yield "# Results\n"
     yield (
-        "Made by `syncrec benchmark`. Validation chose epochs, fusion weights and tuned settings; the test split was "
+        f"{_HEAD} Validation chose epochs, fusion weights and tuned settings; the test split was "
         f"read once for each run. Seeds: {', '.join(map(str, plan.seeds))}. Differences in {plan.metric.upper()} are "
         "paired over users and seeds: bootstrap over users, lengthened by the variance between seeds (Student's t); "
         "p-values over both, Holm-corrected over domains, and as `p over models` over the models of its table. The "

@@ -55,7 +55,7 @@ def check_run(path: Path, dataset: Dataset) -> Iterator[Check]:
     """
     run = RunDirectory.open(path)
     trained_on = run.info["dataset_checksum"]
-    is_other = trained_on != dataset.checksum
+    is_other = run.is_of_another(dataset)
     detail = f"trained on {trained_on[:12]}, this one is {dataset.checksum[:12]}" if is_other else ""
     yield _DATASET.found(is_other, 1, detail=detail)
     if not is_other:
@@ -140,7 +140,7 @@ def _result_fault(run: RunDirectory, dataset: Dataset, best: _State, file: Path)
     provenance, fusion = result.provenance, result.provenance.fusion_weights
     expected = len(dataset.queries("test" if result.split == "test" else "validation"))
     claims = [
-        (result.dataset_checksum == dataset.checksum, "is of another dataset"),
+        (not dataset.is_other_than(result.dataset_checksum, result.domains), "is of another dataset"),
         (_settings_agree(provenance.config, run.config.model_dump()), "is of other settings than config.toml"),
         (len(result.users) == expected, f"has {len(result.users):,} queries, the {result.split} split {expected:,}"),
         (

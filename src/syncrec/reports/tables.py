@@ -56,7 +56,7 @@ class Table:
         table = RichTable(title=escape(self.title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
         for column in self.columns:
             justify: JustifyMethod = "left" if column in _LEFT_COLUMNS else "right"
-            table.add_column(column, justify=justify, no_wrap=column not in _FOLDING_COLUMNS, overflow="fold")
+            table.add_column(escape(column), justify=justify, no_wrap=column not in _FOLDING_COLUMNS, overflow="fold")
         for group in self.groups:
             for row in group:
                 table.add_row(*map(escape, row), style=_VERDICT_STYLES.get(row[-1]))
