@@ -24,7 +24,10 @@ Ours, where the package differs:
 - the rank of all adapters is dim / 8 (theirs is tuned, 4 to 64 at dim 256);
 - any number of domains, where the paper has two;
 - the loss is that of the configuration, with negatives shared within a domain of the batch, and by default a mean over
-  targets (theirs: over users of the means of their targets, `loss.mean_over = "users"`).
+  targets (theirs: 128 negatives of each domain for each target without log-Q correction; over users of the means of
+  their targets, `loss.mean_over = "users"`);
+- the history of the target's domain is always read (in their evaluation not after an event of another domain:
+  `benchmarks/abxi_own_history.py`).
 
 `model.num_experts`, `model.num_cross_experts` and `model.mixing` have no effect.
 """
