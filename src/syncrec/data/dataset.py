@@ -123,6 +123,11 @@ class Dataset:
         files = self.manifest["files"]
         return hashlib.sha256("".join(files[name]["sha256"] for name in sorted(files)).encode()).hexdigest()
 
+    @property
+    def has_no_ties(self) -> bool:
+        """Whether `prepare` has seen, by finer times than the seconds that are stored, that no two of a user tie."""
+        return bool(self.manifest.get("statistics", {}).get("tied_timestamps") == 0.0)
+
     def is_other_than(self, checksum: str, domains: Sequence[str]) -> bool:
         """Whether a dataset with this checksum and these domain names, of which something was made, is not this one."""
         return (self.checksum, self.domains) != (checksum, tuple(domains))

@@ -146,6 +146,8 @@ def _tally(dataset: Dataset) -> _Tally:
         neighbours += int(same_user.sum())
         tied += np.bincount(chunk.parts[1:][same_user & (times[1:] == times[:-1])], minlength=_PARTS)
         whole_days += int(np.count_nonzero(times % _DAY_S == 0))
+    if dataset.has_no_ties:
+        tied[:] = 0
     ties = TieFacts(neighbours, int(tied.sum()), int(tied[1]), int(tied[2]), whole_days)
     return _Tally(items_of_part, first, last, ties)
 

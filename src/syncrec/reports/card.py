@@ -158,8 +158,9 @@ def _limits(facts: DatasetFacts, config: Config) -> Iterator[str]:
     if ties.tied:
         yield (
             f"Ties: {share(ties.whole_days, facts.events)} of the times are days without a time, and "
-            f"{share(ties.tied_test, tests)} of the test targets have the time of the event before them, so that the "
-            "order of the input made one the answer and the other the history."
+            f"{share(ties.tied_test, tests)} of the test targets have the time of the event before them, so that "
+            f"{'chance' if facts.settings.get('ties') == 'shuffle' else 'the order of the input'} made one the answer "
+            "and the other the history."
         )
     yield from _limits_of_method(facts, config)
 

@@ -5,6 +5,7 @@ import pytest
 
 import syncrec
 from prepared import CLEAN, arrays_of
+from syncrec.data.checks.duplicates import check_duplicate_events
 from syncrec.data.checks.leakage import (
     check_cold_targets,
     check_future_training,
@@ -12,6 +13,7 @@ from syncrec.data.checks.leakage import (
     check_repeated_targets,
     check_ties_at_split,
 )
+from syncrec.data.facts import dataset_facts
 
 ARRAYS = arrays_of(CLEAN)
 
@@ -43,6 +45,16 @@ class TestColdTargets:
         assert not check_cold_targets(clean).has_fired
 
 
+def prepared_again(tmp_path, step):
+    """Users whose fourth event has the item of the third, `step` milliseconds after it."""
+    times = [0, 5000, 9000, 9000 + step, 20_000]
+    rows = [
+        f"u{u},i{min(n, 2) if n < 4 else n},A,{1_700_000_000_000 + t}" for u in range(3) for n, t in enumerate(times)
+    ]
+    (tmp_path / f"again-{step}.csv").write_text("\n".join(["user,item,domain,timestamp", *rows]) + "\n")
+    return syncrec.prepare(tmp_path / f"again-{step}.csv", out=tmp_path / f"again-{step}")
+
+
 class TestTies:
     def test_a_target_that_ties_with_the_event_before_is_counted(self, make):
         times = [[1, 1, 1, 2, 2], [1, 2, 3, 3, 3], [1, 2, 3, 4], [1, 1]]
@@ -55,8 +67,13 @@ class TestTies:
             (tmp_path / f"{name}.csv").write_text("\n".join(["user,item,domain,timestamp", *rows]) + "\n")
             return syncrec.prepare(tmp_path / f"{name}.csv", out=tmp_path / name)
 
-        assert not check_ties_at_split(prepared("fine", 100)).has_fired
-        assert check_ties_at_split(prepared("equal", 0)).count == 6
+        fine, equal = prepared("fine", 100), prepared("equal", 0)
+        assert not check_ties_at_split(fine).has_fired
+        assert check_ties_at_split(equal).count == 6
+        assert dataset_facts(fine).ties.tied == dataset_facts(fine).ties.tied_test == 0
+        assert dataset_facts(equal).ties.tied_test == 3
+        assert not check_duplicate_events(prepared_again(tmp_path, 100)).has_fired
+        assert check_duplicate_events(prepared_again(tmp_path, 0)).count == 3
 
     def test_ties_inside_training_and_with_another_user_are_not_at_the_split(self, make):
         times = [[1, 1, 1, 2, 3], [3, 3, 3, 4, 5], [5, 5, 6, 7], [7, 7]]

@@ -84,11 +84,8 @@ def check_cold_targets(dataset: Dataset) -> Check:
 
 
 def check_ties_at_split(dataset: Dataset) -> Check:
-    """Targets with the time of the event before them in the same history.
-
-    Seconds are stored; where `prepare` has seen by finer times that no two events of a user tie, none does here.
-    """
-    if dataset.manifest.get("statistics", {}).get("tied_timestamps") == 0.0:
+    """Targets with the time of the event before them in the same history; by finer times than seconds, if they are."""
+    if dataset.has_no_ties:
         return _TIES_AT_SPLIT.found(0, num_targets(dataset))
     count = 0
     for chunk in chunks(dataset):
