@@ -35,5 +35,5 @@ class BatchRows:
 
 def drawn_on(device: torch.device, generator: torch.Generator, *shape: int) -> Tensor:
     """Numbers in [0, 1) from a generator on the CPU, float64; on an Apple GPU, which has none, float32 up to 1."""
-    drawn = torch.rand(shape, dtype=torch.float64, generator=generator)
+    drawn = torch.rand(*shape, dtype=torch.float64, generator=generator)
     return (drawn.float() if device.type == "mps" else drawn).to(device)
