@@ -88,9 +88,9 @@ class Experiment(Findings):
         from syncrec.data.prepare import Source, prepare
         from syncrec.data.sources import find_files
 
+        files = [file.path for file in find_files([Source(str(entry.log))])]
         if path.exists():
             made = Dataset(path, check_content=False).manifest["settings"]
-            files = [file.path for file in find_files([Source(str(entry.log))])]
             sources = [{"file": file.name, "domain": None} for file in files]
             wanted = {**entry.prepare.model_dump(mode="json"), "sources": sources}
             if differs := [key for key, value in wanted.items() if made.get(key) != value]:
@@ -104,7 +104,6 @@ class Experiment(Findings):
             return
         self.report(f"prepare {name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        files = [file.path for file in find_files([Source(str(entry.log))])]
         prepare([Source(str(entry.log))], path, entry.prepare)
         content = {str(file.resolve()): artifacts.file_checksum(file) for file in files}
         artifacts.write_json(self.places.sources(name), {"sha256": content})
@@ -147,16 +146,17 @@ class Experiment(Findings):
             "tuning": self.plan.tuning.model_dump(mode="json"),
             "config": self.plan.config(label, self.plan.tuning.seed).model_dump(mode="json"),
         }
-        for file in (place / "chosen.json", place / "question.json"):
-            if file.exists() and not _is_same(artifacts.read_json(file, "settings of a search"), question):
-                raise ConfigError(
-                    f"{place}: was made with other settings than the plan has now; choose another --out, or remove it"
-                )
         is_prepared = self.dataset_path(dataset).exists()  # not yet where another process that was joined has ended
         of_dataset = {"dataset_checksum": self.dataset(dataset).checksum} if is_prepared else {}
         for file in (place / "chosen.json", place / "question.json"):
-            known = artifacts.read_json(file, "settings of a search") if file.exists() else {}
-            if of_dataset and known.get("dataset_checksum", of_dataset["dataset_checksum"]) not in of_dataset.values():
+            if not file.exists():
+                continue
+            known = artifacts.read_json(file, "settings of a search")
+            if not _is_same(known, question):
+                raise ConfigError(
+                    f"{place}: was made with other settings than the plan has now; choose another --out, or remove it"
+                )
+            if any(known.get(key, value) != value for key, value in of_dataset.items()):  # earlier versions did not say
                 raise ConfigError(f"{place}: is of another dataset than {dataset} is now; choose another --out")
         if (place / "chosen.json").exists():
             return None

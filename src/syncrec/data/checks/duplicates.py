@@ -84,11 +84,13 @@ def check_identical_histories(dataset: Dataset) -> Check:
 
 def check_duplicate_events(dataset: Dataset) -> Check:
     """Events of which an earlier one has the same user, item and time."""
+    if dataset.has_no_ties:
+        return _DUPLICATE_EVENTS.found(0, len(dataset.items))
     count = 0
     users: list[int] = []
     for chunk in chunks(dataset):
         again, before = chunk.repeats()
-        copies = again[chunk.times[again] == chunk.times[before]] if not dataset.has_no_ties else again[:0]
+        copies = again[chunk.times[again] == chunk.times[before]]
         count += len(copies)
         users += (chunk.first + chunk.users[np.sort(copies)[:1]]).tolist()
     return _DUPLICATE_EVENTS.found(count, len(dataset.items), (f"user {dataset.users[user]}" for user in users))
