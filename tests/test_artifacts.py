@@ -223,3 +223,19 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     assert set(names(tmp_path)) == kept - {".data.work-1"}
     make(tmp_path / "data", overwrite=True)
     assert held.name not in names(tmp_path)
+
+
+def test_the_temporary_file_of_a_killed_process_is_removed_and_nothing_else(tmp_path):
+    code = "import os, pathlib, sys; from syncrec import artifacts\n"
+    code += "with artifacts.replaced_file(pathlib.Path(sys.argv[1])) as place: os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "log.jsonl"], check=False)
+    (left,) = tmp_path.iterdir()
+    os.utime(left, (0, 0))
+    mine = tmp_path / ".log.jsonl.swp"
+    mine.touch()
+    with artifacts.replaced_file(tmp_path / "log.jsonl") as place:
+        place.write_text("new")
+        os.utime(place, (0, 0))
+        artifacts.write_text(tmp_path / "log.jsonl", "another")  # which leaves the one that is being written
+    assert names(tmp_path) == [mine.name, "log.jsonl"]
+    assert (tmp_path / "log.jsonl").read_text() == "new"

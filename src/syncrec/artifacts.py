@@ -29,6 +29,7 @@ __all__ = [
     "clear_write_errors",
     "exclusive",
     "file_checksum",
+    "need_locks",
     "open_manifest",
     "read_json",
     "remove_tree",
@@ -51,7 +52,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` in one rename when the block ends without an error.
 
-    A crash leaves the old file or the new one, never a mixture.
+    A crash leaves the old file or the new one, never a mixture. A process that is killed leaves its temporary file
+    behind, `.<its name>.new-...`; the next one that writes the same file removes it.
 
     Raises:
         ArtifactError: `path` is a directory, or cannot be written, also where the disk becomes full in the block.
@@ -60,8 +62,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
         raise ArtifactError(f"{path}: is a directory; give the name of a file")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _remove_left(path, "new")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.new-")
     os.close(handle)
+    held = _hold(Path(name))
     try:
         yield Path(name)
         with Path(name).open("rb") as file:
@@ -73,6 +77,9 @@ def replaced_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from None
         raise
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 @contextlib.contextmanager
@@ -99,14 +106,22 @@ def claim(path: Path) -> IO[str] | None:
     """The file `path`, locked and nobody else's as long as it is open; None if somebody else has it.
 
     A process that inherits the open file keeps it too, so a claim lasts until the last of these has ended, however.
+    Where the system has no such locks (Windows), everybody gets it: see `need_locks`.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    return _try_lock(path, path)
+
+
+def need_locks() -> None:
+    """See that claims hold here.
 
     Raises:
         MissingCapabilityError: the system has no such locks (Windows).
-        ArtifactError: the file cannot be written.
     """
     if not _has_locks():
         raise MissingCapabilityError("several workers need file locks, which this system has not; use one")
-    return _try_lock(path, path)
 
 
 def _has_locks() -> bool:
@@ -115,11 +130,13 @@ def _has_locks() -> bool:
 
 def _try_lock(path: Path, what: Path) -> IO[str] | None:
     """The file `path`, open and locked, None if another process has locked it; `what` is named where it cannot be."""
-    import fcntl
-
     with clear_write_errors(what):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a", encoding="utf-8")
+    if not _has_locks():
+        return file
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -197,8 +214,7 @@ def scratch_directory(target: Path, kind: str) -> Iterator[Path]:
     """
     with clear_write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(glob.escape(f".{target.name}.{kind}-") + "*"):
-            _remove_if_nobodys(left)
+        _remove_left(target, kind)
         scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.{kind}-"))
     handle = _hold(scratch)
     try:
@@ -209,13 +225,19 @@ def scratch_directory(target: Path, kind: str) -> Iterator[Path]:
             os.close(handle)
 
 
-def _hold(directory: Path) -> int | None:
-    """An open, locked `directory`, locked as long as the process lives; None if another process has it locked."""
+def _remove_left(target: Path, kind: str) -> None:
+    """Remove what processes left beside `target` that are gone."""
+    for left in target.parent.glob(glob.escape(f".{target.name}.{kind}-") + "*"):
+        _remove_if_nobodys(left)
+
+
+def _hold(path: Path) -> int | None:
+    """An open, locked file or directory, locked as long as the process lives; None if another process has it locked."""
     if not _has_locks():
         return None
     import fcntl
 
-    handle = os.open(directory, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -224,11 +246,14 @@ def _hold(directory: Path) -> int | None:
     return handle
 
 
-def _remove_if_nobodys(directory: Path) -> None:
+def _remove_if_nobodys(path: Path) -> None:
     """Remove what a process left that is gone; a young one may belong to a process that has not locked it yet."""
     with contextlib.suppress(OSError):  # its owner was just removing it
-        if time.time() - directory.stat().st_mtime > _YOUNG_S and (handle := _hold(directory)) is not None:
-            remove_tree(directory)
+        if time.time() - path.stat().st_mtime > _YOUNG_S and (handle := _hold(path)) is not None:
+            if path.is_dir():
+                remove_tree(path)
+            else:
+                path.unlink()
             os.close(handle)
 
 

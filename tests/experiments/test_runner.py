@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 import torch
 
-from syncrec.artifacts import MANIFEST_NAME
+from syncrec.artifacts import MANIFEST_NAME, write_json, write_text
 from syncrec.baselines import BASELINES
-from syncrec.config import PrepareConfig, load_config
+from syncrec.config import PrepareConfig, dump_toml, load_config
 from syncrec.errors import ArtifactError, ConfigError
 from syncrec.evaluation import load_result, result_path
 from syncrec.experiments.jobs import Job, Outcome, run_jobs, run_queue
 from syncrec.experiments.plan import Cell, DatasetEntry, load_plan
 from syncrec.experiments.runner import Experiment
+from syncrec.experiments.search import JOURNAL_NAME
 from syncrec.experiments.summary import write_summary
 from syncrec.pipeline import prepare
 from syncrec.runs import RunDirectory
@@ -157,7 +158,7 @@ def test_a_result_of_a_run_that_is_still_in_training_does_not_count(experiment, 
 
 
 def test_a_trial_that_cannot_be_tried_keeps_its_number(plan_path, tmp_path):
-    """A search that one worker began, where the second of three trials makes no configuration, is gone on with."""
+    """A search of an earlier version, where the second of three trials made no configuration, is gone on with."""
     plan = load_plan(plan_path)
     space = {"model.num_cross_experts": [1, 7]}
     tuning = plan.tuning.model_copy(update={"space": space, "trials": 3})
@@ -165,10 +166,11 @@ def test_a_trial_that_cannot_be_tried_keeps_its_number(plan_path, tmp_path):
     for number, value in enumerate([1, 7, 1]):
         values = {"model.num_cross_experts": value}
         config = experiment._possible_config("syncrec", values)
+        place = experiment.places.trial("small", "syncrec", number)
         if config is None:
-            assert experiment._trial_value("small", "syncrec", number, values) is None
+            write_json(place.with_suffix(".json"), values)
         else:
-            experiment._trial_job("small", "syncrec", number, config)
+            write_text(place.with_suffix(".toml"), dump_toml(config))
     earlier = experiment._earlier_trials("small", "syncrec")
     assert [trial.values["model.num_cross_experts"] for trial in earlier] == [1, 7, 1]
     assert [trial.is_finished for trial in earlier] == [True, True, False]
@@ -258,6 +260,22 @@ def test_a_trial_that_fails_after_an_epoch_counts_for_nothing(plan_path, tmp_pat
     (fault,) = Experiment(plan, tmp_path / "out", 1, lambda _: None).run()
     assert "none of 2 trials ended" in fault
     assert len(list((tmp_path / "out").rglob("trial-*/best.safetensors"))) == 2
+
+
+def test_a_trial_that_failed_is_not_tried_again(plan_path, tmp_path, monkeypatch):
+    tried = []
+
+    def failing(_, job):
+        tried.append(job.name)
+        return Outcome(job, 0.0, "no memory")
+
+    monkeypatch.setattr("syncrec.experiments.jobs._Workers._work", failing)
+    plan = load_plan(plan_path)
+    plan = plan.model_copy(update={"models": {"syncrec": plan.models["syncrec"]}, "seeds": [0]})
+    faults = [Experiment(plan, tmp_path / "out", 1, lambda _: None).run() for _ in range(2)]
+    assert tried == ["small syncrec trial 1 of 2", "small syncrec trial 2 of 2"]
+    assert faults[0] == faults[1]
+    assert len(faults[0]) == 1
 
 
 def test_a_place_that_cannot_be_written_is_not_another_process(experiment, tmp_path):
@@ -423,7 +441,7 @@ def test_two_processes_share_a_search_and_one_is_killed(plan_path, experiment, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-def test_several_workers_go_on_where_one_worker_stopped(plan_path, experiment, tmp_path):
+def test_several_workers_go_on_where_one_worker_of_an_earlier_version_stopped(plan_path, experiment, tmp_path):
     text = (
         plan_path.read_text()
         .replace("seeds = [0, 1]", "seeds = [0]")
@@ -443,6 +461,7 @@ def test_several_workers_go_on_where_one_worker_stopped(plan_path, experiment, t
         Experiment(load_plan(tmp_path / "plan.toml"), out, 1, stopping).run()
     files = {path.name: path.read_text() for path in (out / "tuning/small/syncrec").glob("trial-*.toml")}
     assert len(files) == 3
+    (out / "tuning/small/syncrec" / JOURNAL_NAME).unlink()  # which that version did not keep
     assert Experiment(load_plan(tmp_path / "plan.toml"), out, 2, lines.append).run() == []
     content = json.loads((out / "tuning/small/syncrec/chosen.json").read_text())
     assert len(content["trials"]) == 5

@@ -140,7 +140,7 @@ class _Workers:
                     stderr=subprocess.STDOUT,
                     env=environment,
                     start_new_session=True,
-                    pass_fds=() if job.claim is None else (job.claim.fileno(),),
+                    pass_fds=() if job.claim is None or os.name != "posix" else (job.claim.fileno(),),
                 )
                 self._running.add(process)
             code = process.wait()

@@ -26,8 +26,8 @@ from syncrec.experiments.jobs import (
     train_command,
 )
 from syncrec.experiments.plan import Cell
-from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch, Taken, earlier_values
-from syncrec.experiments.tuning import Tuned, tune
+from syncrec.experiments.search import EarlierTrial, SharedSearch, Taken, earlier_values
+from syncrec.experiments.tuning import Tuned
 
 __all__ = ["Experiment"]
 
@@ -162,11 +162,9 @@ class Experiment(Findings):
             return None
         if not (place / "question.json").exists():
             artifacts.write_json(place / "question.json", {**question, **of_dataset})
-        if self.joins or self.num_workers > 1 or (place / JOURNAL_NAME).exists():
-            tuned = self._search(dataset, label)
-        else:
-            with artifacts.exclusive(place):
-                tuned = tune(self.plan, label, lambda number, values: self._trial_value(dataset, label, number, values))
+        if self.joins or self.num_workers > 1:
+            artifacts.need_locks()
+        tuned = self._search(dataset, label)
         if all(value is None for _, value in tuned.trials):
             again = f"see {self.out / 'logs'}; to try again, remove {place}"
             return f"tuning of {dataset} {label}: none of {len(tuned.trials)} trials ended; {again}"
@@ -178,16 +176,6 @@ class Experiment(Findings):
             self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
         return None
 
-    def _trial_value(self, dataset: str, label: str, number: int, values: dict[str, Any]) -> float | None:
-        config = self._possible_config(label, values)
-        if config is None:
-            artifacts.write_json(_impossible(self.places.trial(dataset, label, number)), values)
-            return None
-        job = self._trial_job(dataset, label, number, config)
-        if job.commands and self._run([job], "tune"):
-            return None
-        return _best_value(self.places.trial(dataset, label, number))
-
     def _possible_config(self, label: str, values: dict[str, Any]) -> Config | None:
         """The settings of a trial; None, and a line about it, if they make no sense together."""
         try:
@@ -196,7 +184,7 @@ class Experiment(Findings):
             self.report(f"tune {label}: {json.dumps(values)} cannot be tried: {error}")
             return None
 
-    def _trial_job(self, dataset: str, label: str, number: int, config: Config, claim: IO[str] | None = None) -> Job:
+    def _trial_job(self, dataset: str, label: str, number: int, config: Config, claim: IO[str]) -> Job:
         """The training of a trial, or what is left of it: no command if it is done."""
         run = self.places.trial(dataset, label, number)
         name = f"{dataset} {label} trial {number + 1} of {self.plan.tuning.trials}"
@@ -207,7 +195,7 @@ class Experiment(Findings):
         return Job(name, commands, self.places.log(name), claim)
 
     def _search(self, dataset: str, label: str) -> Tuned:
-        """Take trials of a shared search as long as there are any, `num_workers` at a time."""
+        """Take trials of a search as long as there are any, `num_workers` at a time."""
         place = self.places.tuning(dataset, label)
         search = SharedSearch(self.plan, label, place, lambda: self._earlier_trials(dataset, label))
         running: dict[str, Taken] = {}
@@ -249,7 +237,7 @@ class Experiment(Findings):
                 )
 
     def _earlier_trials(self, dataset: str, label: str) -> list[EarlierTrial]:
-        """Trials from before the search was shared: each has its settings beside its run."""
+        """Trials of an earlier version, which kept no journal: each has its settings beside its run."""
         found = []
         runs = (self.places.trial(dataset, label, number) for number in range(self.plan.tuning.trials))
         begun = list(takewhile(lambda run: run.with_suffix(".toml").exists() or _impossible(run).exists(), runs))

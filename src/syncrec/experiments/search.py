@@ -1,4 +1,4 @@
-"""A search that several workers share, on one machine or on several with a common folder.
+"""A search of one worker, or of several that share it, on one machine or on several with a common folder.
 
 | file in the search's folder | what |
 |---|---|
@@ -9,7 +9,7 @@
 Trials are given out one at a time, and none once the journal has as many as the plan says. A worker that is killed
 loses its lock with its life, on this machine or another one; whoever asks next gets its trial again, with the same
 settings, and the training continues from its last checkpoint. The settings of a trial depend on the values that were
-known when it was given out: with several workers that is a matter of timing.
+known when it was given out: with several workers that is a matter of timing, with one they are always the same.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class EarlierTrial:
-    """A trial of a search that one worker began; `value` is None where it was not finished, or failed."""
+    """A trial of a search from before there was a journal; `value` is None where it was not finished, or failed."""
 
     values: Values
     value: float | None
@@ -82,17 +82,17 @@ class SharedSearch:
     """The search of the row `label` of a plan, in the folder `place`."""
 
     def __init__(self, plan: Plan, label: str, place: Path, earlier: Callable[[], list[EarlierTrial]]) -> None:
-        """`earlier` is asked once for what lies in `place` from before there was a journal."""
+        """`earlier` is asked once for what lies in `place` from before there was a journal.
+
+        Raises:
+            MissingCapabilityError: Optuna is not installed.
+        """
         self._plan, self._label, self._place, self._earlier = plan, label, place, earlier
         self._optuna = import_optuna()
         self._study: Any = None
 
     def take(self) -> Taken | bool:
-        """A trial to run; true if there may be one later, false if all have ended.
-
-        Raises:
-            MissingCapabilityError: Optuna, or the system's file locks, are missing.
-        """
+        """A trial to run; true if there may be one later, false if all have ended."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(artifacts.exclusive(self._place))

@@ -1,6 +1,8 @@
-"""The same tuning budget for every model, spent on validation data alone (Optuna's TPE, Bergstra et al. 2011)."""
+"""The same tuning budget for every model, spent on validation data alone (Optuna's TPE, Bergstra et al. 2011).
 
-from collections.abc import Callable
+The first trial takes the plan's own settings; `search.py` gives the others out.
+"""
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from syncrec.experiments.plan import Plan, Range
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Tuned", "Values", "best_of", "first_values", "import_optuna", "num_random_trials", "suggest_values", "tune"]
+__all__ = ["Tuned", "Values", "best_of", "first_values", "import_optuna", "num_random_trials", "suggest_values"]
 
 Values = dict[str, Any]
 
@@ -22,38 +24,6 @@ class Tuned:
 
     chosen: Values
     trials: list[tuple[Values, float | None]]
-
-
-def tune(plan: Plan, label: str, trial_value: Callable[[int, Values], float | None]) -> Tuned:
-    """Spend the budget on one model.
-
-    The first trial takes the plan's own settings. Trials are asked for one after another with a seeded sampler, so
-    with the same values the same settings come again and an interrupted search goes on where it stopped.
-
-    Args:
-        plan: the experiment.
-        label: its row.
-        trial_value: trains trial n with the settings given, or finds it done; its validation metric, None if it
-            failed.
-
-    Raises:
-        MissingCapabilityError: Optuna is not installed.
-    """
-    optuna = import_optuna()
-    sampler = optuna.samplers.TPESampler(seed=plan.tuning.seed, n_startup_trials=num_random_trials(plan))
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial(first_values(plan, label), skip_if_exists=True)
-    trials: list[tuple[Values, float | None]] = []
-    for number in range(plan.tuning.trials):
-        trial = study.ask()
-        values = suggest_values(plan, trial)
-        value = trial_value(number, values)
-        if value is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, value)
-        trials.append((values, value))
-    return best_of(trials)
 
 
 def best_of(trials: list[tuple[Values, float | None]]) -> Tuned:
