@@ -71,7 +71,7 @@ def test_one_block_equals_cross_entropy():
 @pytest.mark.parametrize(("elements", "rows"), [(1, 1), (8, 2), (24, 4), (50, 3)])
 def test_small_blocks_of_rows_and_items_equal_cross_entropy(monkeypatch, elements, rows):
     set_blocks(monkeypatch, elements, rows)
-    blocks = list(full_softmax._blocks(ROW_COUNTS, OFFSETS, ANSWERS, elements))
+    blocks = list(full_softmax._blocks(ROW_COUNTS, OFFSETS, [range(ANSWERS)] * len(ROW_COUNTS), elements))
     assert len(blocks) > 3
     if elements < 50:
         assert max(len(block.ranges) for block in blocks) > 1
@@ -88,7 +88,7 @@ def test_blocks_cover_every_row_and_item_of_its_domain_once(domains, elements, r
     offsets = [sum(size for _, size in domains[:d]) for d in range(len(domains) + 1)]
     with pytest.MonkeyPatch.context() as patch:
         set_blocks(patch, elements, rows)
-        blocks = list(full_softmax._blocks(counts, offsets, ANSWERS, elements))
+        blocks = list(full_softmax._blocks(counts, offsets, [range(ANSWERS)] * len(counts), elements))
     seen = [
         (row, item)
         for block in blocks
@@ -101,6 +101,45 @@ def test_blocks_cover_every_row_and_item_of_its_domain_once(domains, elements, r
     domain_of_row = [d for d, count in enumerate(counts) for _ in range(count)]
     wanted = [(row, item) for row, d in enumerate(domain_of_row) for item in range(offsets[d], offsets[d + 1])]
     assert sorted(seen) == wanted
+
+
+def test_rows_weigh_what_they_are_told(monkeypatch):
+    queries, items, targets = inputs()
+    of_rows = torch.rand(len(targets), generator=torch.Generator().manual_seed(3)) + 0.1
+    walks = []
+    run = full_softmax._Walk.run
+    monkeypatch.setattr(full_softmax._Walk, "run", lambda *given: walks.append(given) or run(*given))
+    for weights in (by_domain(ROW_COUNTS), None):
+        found = full_softmax_loss(queries, items, targets, ROW_COUNTS, OFFSETS, row_weights=of_rows)
+        expected = plain(queries, items, targets) * of_rows[:, None]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        have = gradients(found, queries, items, weights=weights)
+        for one, other in zip(have, gradients(expected, queries, items, weights=weights), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    assert len(walks) == 3  # the first backward pass scales what the forward pass made
+
+
+@pytest.mark.parametrize("of_rows", [None, torch.linspace(0.5, 1.5, sum(ROW_COUNTS))])
+def test_answers_that_are_alike_are_computed_once(monkeypatch, of_rows):
+    queries, items, targets = inputs()
+    is_alike = [True, False, True]
+    alike = torch.tensor(is_alike).repeat_interleave(torch.tensor(ROW_COUNTS))
+    one = torch.where(alike[:, None, None], queries[:, -1:].detach(), queries.detach()[:, :1])
+    asked = torch.cat([one, queries[:, -1:]], 1)
+    weights = by_domain(ROW_COUNTS)
+    weights[alike, 0] = 0
+    expected = plain(asked, items, targets) * (1 if of_rows is None else of_rows[:, None])
+    want = gradients(expected, queries, items, weights=weights)
+    seen = []
+    exponentials = full_softmax._exponentials
+    monkeypatch.setattr(
+        full_softmax, "_exponentials", lambda *given: seen.append(len(given[0])) or exponentials(*given)
+    )
+    found = full_softmax_loss(asked, items, targets, ROW_COUNTS, OFFSETS, row_weights=of_rows, is_alike=is_alike)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for have, other in zip(gradients(found, queries, items, weights=weights), want, strict=True):
+        torch.testing.assert_close(have, other, atol=1e-5, rtol=1e-5)
+    assert sum(seen) == sum(ROW_COUNTS) + ROW_COUNTS[1]
 
 
 def test_domain_without_rows():

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from builders import catalogue_of, objective_for, random_histories, small_config, small_model, training_batch
+from syncrec.losses.objective import make_learner
 
 CATALOGUE = catalogue_of(5, 4, 6)
 OWN = {"c2dsr": "infomax", "cgrec": "contrast"}
@@ -48,6 +50,24 @@ def test_a_domain_that_reads_itself_alone_has_no_gap_and_no_mutual_information()
     assert report.domain_losses["cross"][1] == report.domain_losses["single"][1]
     moved = objective.mutual_information.discriminator.grad.flatten(1).any(1)
     assert moved.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("mean_over", ["targets", "users"])
+def test_the_two_answers_of_a_lone_domain_are_computed_once_and_nothing_changes(mean_over):
+    apart = replace(CATALOGUE, communities=(0, 1, 0))
+    _, batch = training_batch(apart, random_histories(apart, [7, 6, 5, 7]), 6)
+    found = []
+    for is_told in (True, False):
+        torch.manual_seed(0)
+        model, objective = make_learner(small_config(loss={"mean_over": mean_over}), apart, np.ones(15, dtype=np.int64))
+        assert objective.next_item.is_alike == [False, True, False]
+        if not is_told:
+            objective.next_item.is_alike = ()
+        report = objective(model, batch, torch.Generator().manual_seed(0))
+        report.total.backward()
+        found.append([report.total, *report.domain_losses.values(), *(p.grad for p in model.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert one is other is None or torch.equal(one, other)
 
 
 def test_nothing_that_a_lone_domain_learns_depends_on_the_gaps_of_others():

@@ -5,8 +5,9 @@ processor's cache. The gradient is made in the forward pass, while a block's exp
 a block, nothing kept for the backward pass but sums, and memory that does not grow with rows x items. Where a domain
 is too wide for one block, its normaliser comes first and the exponentials are computed again.
 
-The backward pass scales these sums. That is exact where all rows of a domain and answer weigh the same, as they do in
-a mean by domain; for other weights it computes the blocks again.
+The backward pass scales these sums. That is exact where the gradients that come in are the same for all rows of a
+domain and answer, as they are in a mean by domain; for others it computes the blocks again. Rows that weigh otherwise,
+as in a mean over users, say so when the loss is asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,9 +27,16 @@ _SAFE_SCORE = 40.0  # e^40 times a billion items is far below the largest float3
 
 
 def full_softmax_loss(
-    queries: Tensor, items: Tensor, targets: Tensor, counts: Sequence[int], offsets: Sequence[int]
+    queries: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    counts: Sequence[int],
+    offsets: Sequence[int],
+    *,
+    row_weights: Tensor | None = None,
+    is_alike: Sequence[bool] = (),
 ) -> Tensor:
-    """-log softmax over the target's domain, of each target and answer, in nats.
+    """-log softmax over the target's domain, of each target and answer, in nats, times the target's weight.
 
     Args:
         queries: float [N, A, dim], A answers to each target, sorted by domain.
@@ -36,13 +44,17 @@ def full_softmax_loss(
         targets: int64 [N], item indices inside the row's domain.
         counts: targets of each domain [D].
         offsets: first item of each domain, and I [D+1].
+        row_weights: float [N], constants; None: all 1.
+        is_alike: of each domain, whether all answers are the same vector, of which the last alone is learned from:
+            it is computed once, and the gradient of the others is wrong [D]; empty: in none.
 
     Returns:
         float32 [N, A].
     """
     if not torch.is_grad_enabled():  # a view of a parameter asks for gradients all the same
         queries, items = queries.detach(), items.detach()
-    loss: Tensor = _FullSoftmax.apply(queries, items, targets, tuple(counts), tuple(offsets))  # type: ignore[no-untyped-call]
+    last_alone = tuple(is_alike) or (False,) * len(counts)
+    loss: Tensor = _FullSoftmax.apply(queries, items, targets, tuple(counts), tuple(offsets), row_weights, last_alone)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -55,8 +67,11 @@ class _Block:
     ranges: list[tuple[int, int]]
 
 
-def _blocks(counts: Sequence[int], offsets: Sequence[int], num_answers: int, limit: int) -> Iterator[_Block]:
-    """Blocks so that rows x range stays below `limit` elements."""
+def _blocks(counts: Sequence[int], offsets: Sequence[int], answers: Sequence[range], limit: int) -> Iterator[_Block]:
+    """Blocks so that rows x range stays below `limit` elements, or `_STRETCH` times that in one range.
+
+    `answers` are those that each domain is asked for.
+    """
     first = 0
     for domain, count in enumerate(counts):
         start, stop = offsets[domain], offsets[domain + 1]
@@ -66,7 +81,7 @@ def _blocks(counts: Sequence[int], offsets: Sequence[int], num_answers: int, lim
             width = max(1, stop - start)
         ranges = [(i, min(i + width, stop)) for i in range(start, stop, width)]
         for row in range(first, first + count, height):
-            for answer in range(num_answers):
+            for answer in answers[domain]:
                 yield _Block(slice(row, min(row + height, first + count)), answer, ranges)
         first += count
 
@@ -79,23 +94,34 @@ def _matmul_dtype(tensor: Tensor) -> torch.dtype:
 class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, items: Tensor, targets: Tensor, counts: tuple[int, ...], offsets: tuple[int, ...]
+        ctx: Any,
+        queries: Tensor,
+        items: Tensor,
+        targets: Tensor,
+        counts: tuple[int, ...],
+        offsets: tuple[int, ...],
+        row_weights: Tensor | None,
+        last_alone: tuple[bool, ...],
     ) -> Tensor:
+        num_answers = queries.shape[1]
         ctx.counts, ctx.offsets = counts, offsets
-        ctx.walk = _Walk.of(queries, items, counts, offsets)
+        ctx.walk = _Walk.of(queries, items, counts, offsets, last_alone)
         needs_gradient = any(ctx.needs_input_grad[:2])
-        normaliser, gradients = ctx.walk.run(queries, items, None, needs_gradient)
+        weights = None if row_weights is None else row_weights[:, None].expand(-1, num_answers)
+        normaliser, gradients = ctx.walk.run(queries, items, weights, needs_gradient)
+        for rows, is_last in zip(normaliser.split(counts), last_alone, strict=True):
+            if is_last:
+                rows[:, :-1] = rows[:, -1:]
         if gradients is not None:
-            gradients[0].sub_(items[targets][:, None])
-            for answer, of_answer in enumerate(gradients[1]):
-                of_answer.index_add_(0, targets, queries[:, answer].to(items.dtype), alpha=-1)
+            _take_targets(gradients, queries, items, targets, weights)
             ctx.gradients = gradients
-        ctx.save_for_backward(queries, items, targets)
-        return normaliser - (queries.float() * items[targets].float()[:, None]).sum(2)
+        ctx.save_for_backward(queries, items, targets, row_weights)
+        losses = normaliser - (queries.float() * items[targets].float()[:, None]).sum(2)
+        return losses if weights is None else losses * weights
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        queries, items, targets = ctx.saved_tensors
+        queries, items, targets, row_weights = ctx.saved_tensors
         (weights,) = grads  # [N, A]
         shared = _shared_weights(weights, ctx.counts)
         made, ctx.gradients = ctx.gradients, None  # used up: a second backward computes them again
@@ -103,12 +129,24 @@ class _FullSoftmax(torch.autograd.Function):
             queries_grad, of_answers = made[0].mul_(weights[:, :, None]), made[1]
             for domain, (start, stop) in enumerate(zip(ctx.offsets, ctx.offsets[1:], strict=False)):
                 of_answers[:, start:stop].mul_(shared[domain][:, None, None])
-            return queries_grad, of_answers.sum(0) if len(of_answers) > 1 else of_answers[0], None, None, None
-        _, gradients = ctx.walk.run(queries, items, weights, True)
-        queries_grad, items_grad = gradients[0], gradients[1].sum(0)
-        queries_grad.sub_(weights[:, :, None] * items[targets][:, None])
-        items_grad.index_add_(0, targets, (weights[:, :, None] * queries).sum(1).to(items.dtype), alpha=-1)
-        return queries_grad, items_grad, None, None, None
+        else:
+            weights = weights if row_weights is None else weights * row_weights[:, None]
+            _, (queries_grad, of_answers) = ctx.walk.run(queries, items, weights, True)
+            _take_targets((queries_grad, of_answers), queries, items, targets, weights)
+        items_grad = of_answers.sum(0) if len(of_answers) > 1 else of_answers[0]
+        return queries_grad, items_grad, None, None, None, None, None
+
+
+def _take_targets(
+    gradients: tuple[Tensor, Tensor], queries: Tensor, items: Tensor, targets: Tensor, weights: Tensor | None
+) -> None:
+    """Take the gradients of the targets' own scores, times `weights` [N, A], off those of the log-normalisers."""
+    rows, vectors = queries, items[targets][:, None]
+    if weights is not None:
+        rows, vectors = weights[:, :, None] * rows, weights[:, :, None] * vectors
+    gradients[0].sub_(vectors)
+    for answer, of_answer in enumerate(gradients[1]):
+        of_answer.index_add_(0, targets, rows[:, answer].to(items.dtype), alpha=-1)
 
 
 def _shared_weights(weights: Tensor, counts: Sequence[int]) -> list[Tensor] | None:
@@ -132,9 +170,13 @@ class _Walk:
     is_bounded: bool
 
     @classmethod
-    def of(cls, queries: Tensor, items: Tensor, counts: Sequence[int], offsets: Sequence[int]) -> "_Walk":
+    def of(
+        cls, queries: Tensor, items: Tensor, counts: Sequence[int], offsets: Sequence[int], last_alone: Sequence[bool]
+    ) -> "_Walk":
         limit = _BLOCK_ELEMENTS.get(queries.device.type, _BLOCK_ELEMENTS_ELSEWHERE)
-        blocks = list(_blocks(counts, offsets, queries.shape[1], limit))
+        num_answers = queries.shape[1]
+        answers = [range(num_answers - 1 if is_last else 0, num_answers) for is_last in last_alone]
+        blocks = list(_blocks(counts, offsets, answers, limit))
         is_bounded = not blocks or bool(queries.norm(dim=2).amax() * items.norm(dim=1).amax() <= _SAFE_SCORE)
         return cls(blocks, _matmul_dtype(queries), is_bounded)
 

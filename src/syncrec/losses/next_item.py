@@ -6,7 +6,7 @@ Senecal 2008; the positive is not drawn, so its own logit is not corrected: Khry
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +30,14 @@ class Targets:
     """What is asked: per target the item and its domain (int64 [N], sorted by domain), targets of each domain [D].
 
     `rows` say where they stand in the batch of all processes, for draws; None: in this order, and this is the whole.
+    `weights` are what each target's loss is multiplied by, float [N]; None: 1.
     """
 
     items: Tensor
     domains: Tensor
     counts: Tensor
     rows: BatchRows | None = None
+    weights: Tensor | None = None
 
 
 class NegativeSampler:
@@ -74,10 +76,11 @@ class NextItemLoss:
         self.config = config
         self.offsets = offsets
         self.sampler = sampler
+        self.is_alike: Sequence[bool] = ()  # of each domain, whether its answers are one: see `full_softmax_loss`
         self.first_item: int | None = None  # of those that `items` gives for None, where they are a process's share
 
     def __call__(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
-        """Loss of every target under every answer, in nats.
+        """Loss of every target under every answer, times its weight, in nats.
 
         Args:
             queries: float [N, A, dim], A answers to each target.
@@ -89,16 +92,29 @@ class NextItemLoss:
             float32 [N, A].
         """
         if self.config.kind == "full":
-            return self._full(queries, items, targets)
-        if self.config.kind == "sampled":
-            return self._sampled(queries, items, targets, generator)
-        return self._binary(queries, items, targets, generator)
+            if self.first_item is None:
+                return self._full(queries, items, targets)
+            losses = self._sharded(queries, items, targets, self.first_item)
+        elif self.config.kind == "sampled":
+            losses = self._sampled(queries, items, targets, generator)
+        else:
+            losses = self._binary(queries, items, targets, generator)
+        return losses if targets.weights is None else losses * targets.weights[:, None]
 
     def _full(self, queries: Tensor, items: ItemVectors, targets: Targets) -> Tensor:
-        if self.first_item is not None:
-            normaliser = sharded_log_normaliser(queries, items(None), self.first_item, targets.domains, self.offsets)
-            return normaliser - _scores(queries, items(targets.items))
-        return full_softmax_loss(queries, items(None), targets.items, targets.counts.tolist(), self.offsets)
+        return full_softmax_loss(
+            queries,
+            items(None),
+            targets.items,
+            targets.counts.tolist(),
+            self.offsets,
+            row_weights=targets.weights,
+            is_alike=self.is_alike,
+        )
+
+    def _sharded(self, queries: Tensor, items: ItemVectors, targets: Targets, first_item: int) -> Tensor:
+        normaliser = sharded_log_normaliser(queries, items(None), first_item, targets.domains, self.offsets)
+        return normaliser - _scores(queries, items(targets.items))
 
     def _sampled(self, queries: Tensor, items: ItemVectors, targets: Targets, generator: torch.Generator) -> Tensor:
         """log(e^{s+} + sum over drawn x of e^{s_x} / (m q(x))) - s+, draws that hit the target left out."""

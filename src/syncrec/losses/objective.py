@@ -109,10 +109,11 @@ class JointObjective(nn.Module):
         compares = len(names) > 1 and self.config.mutual_information_weight > 0
         singles = anchors.start_gathering(encoded["single"]) if compares else None
         queries = torch.stack([model.query_vectors(encoded[name]) for name in names], dim=1)
-        targets = Targets(batch.targets, batch.domains, batch.domain_counts, batch.rows)
-        losses = self.next_item(queries, model.item_vectors, targets, generator)
         counts = anchors.counts[0].sum(0)
-        shares = self._shares(losses, batch, counts)
+        parts, target_weights = self._parts(batch, counts)
+        targets = Targets(batch.targets, batch.domains, batch.domain_counts, batch.rows, target_weights)
+        losses = self.next_item(queries, model.item_vectors, targets, generator)
+        shares = domain_means(losses, batch.domains, parts)  # what this process's targets add to each mean [D, A]
         means = dict(zip(names, sum_over_processes(shares).unbind(1), strict=True))
         share = dict(zip(names, shares.unbind(1), strict=True))
         information = shares.new_zeros(())
@@ -136,18 +137,18 @@ class JointObjective(nn.Module):
         sums = PendingSum(torch.stack([total, information, *own_losses.values()]))
         return LossReport(total, means, counts, gap, weights, sums, tuple(own_losses))
 
-    def _shares(self, losses: Tensor, batch: TensorBatch, counts: Tensor) -> Tensor:
-        """What this process's targets add to the mean loss of each domain, [D, A], from `losses` [N, A].
+    def _parts(self, batch: TensorBatch, counts: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the mean loss of each domain is a mean of: how many, int64 [D], and each target's weight [N] or None.
 
         `counts` are the targets of the whole batch, int64 [D]. No user is in two processes.
         """
         if self.config.mean_over == "targets":
-            return domain_means(losses, batch.domains, counts)
+            return counts, None
         span = batch.user_limit
         pairs = batch.domains * span + batch.users
         targets_of = torch.bincount(pairs, minlength=len(counts) * span)
         num_users = sum_over_processes((targets_of.view(len(counts), span) > 0).sum(1))
-        return domain_means(losses / targets_of[pairs].unsqueeze(1), batch.domains, num_users)
+        return num_users, targets_of[pairs].float().reciprocal()
 
     def _single_weights(self) -> Tensor:
         """a of (M12) for each domain; 1 where a domain reads itself alone and has no other loss [D]."""
@@ -197,6 +198,8 @@ def make_learner(
     model.embedding.items.sparse = config.updates_rows(catalogue.num_items)
     sampler = NegativeSampler(catalogue.offsets, item_counts, config.loss.negatives)
     next_item = NextItemLoss(config.loss, catalogue.offsets, sampler)
+    if len(model.answer_names) > 1:
+        next_item.is_alike = catalogue.is_alone.tolist()
     if sharded_tables(model):
         next_item.first_item = model.item_range[0]
     return model, JointObjective(config, catalogue, next_item)
