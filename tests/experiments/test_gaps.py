@@ -33,6 +33,13 @@ def test_a_domain_that_reads_no_other_has_no_gap_whose_sign_could_be_wrong():
     assert correlations(points_of((0.0, -0.02)))["agree_in_sign"] is None
 
 
+def test_a_domain_that_reads_no_other_has_no_part_in_correlations():
+    real = points_of((0.1, 0.05), (0.2, 0.1), (-0.1, -0.05))
+    lone = [GapPoint("log", seed, "lone", 0.0, 0.4) for seed in (0, 1)]
+    assert correlations([*lone, *real]) == correlations(real)
+    assert "means of 3 domains: Pearson 1.00" in draw_gaps([*lone, *real], "mrr")
+
+
 def test_a_line_is_the_mean_over_seeds():
     points = [GapPoint("log", 0, "books", 0.1, 0.02), GapPoint("log", 1, "books", 0.3, 0.04)]
     assert gap_table(points, "mrr").groups == ((("log", "books", "+0.200", "+3.0 %"),),)

@@ -41,7 +41,7 @@ def draw_gaps(points: Sequence[GapPoint], metric: str) -> str:
 
 
 def _title(points: Sequence[GapPoint]) -> str:
-    found, num_domains = correlations(points), len(means_over_seeds(points))
+    found = correlations(points)
     pearson, spearman = found["domains"]["pearson"], found["domains"]["spearman"]
     known = "" if pearson is None else f": Pearson {pearson:.2f}, Spearman {spearman:.2f}"
-    return f"means of {num_domains} domains{known}"
+    return f"means of {found['num_domains']} domains{known}"

@@ -63,8 +63,10 @@ def _means(plan: Plan, result: EvaluationResult, answer: str) -> dict[str, float
 def correlations(points: Sequence[GapPoint]) -> dict[str, Any]:
     """Pearson's and Spearman's correlation over all points, and over the means of domains; None below three points.
 
-    Seeds of a domain are no independent points, so the p-value is that of the means over seeds.
+    Seeds of a domain are no independent points, so the p-value is that of the means over seeds. A domain that reads no
+    other has a gap of 0 by construction, which foretells nothing: it is left out.
     """
+    points = [point for point in points if point.inside]
     means = means_over_seeds(points)
     found: dict[str, Any] = {"points": len(points), "num_domains": len(means), "agree_in_sign": _agreement(means)}
     for name, pairs in (("seeds", [(p.inside, p.true) for p in points]), ("domains", list(means.values()))):
@@ -89,10 +91,7 @@ def means_over_seeds(points: Sequence[GapPoint]) -> dict[tuple[str, str], tuple[
 
 
 def _agreement(means: Mapping[Any, tuple[float, float]]) -> float | None:
-    """Share of domains in which both have the same sign, of those in which both have one; None if there is none.
-
-    A domain that reads no other has a gap of 0 by construction, which foretells nothing.
-    """
+    """Share of domains in which both have the same sign, of those in which both have one; None if there is none."""
     signed = [inside * true > 0 for inside, true in means.values() if inside * true]
     return float(np.mean(signed)) if signed else None
 

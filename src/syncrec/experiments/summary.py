@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from syncrec import artifacts
 from syncrec.errors import ConfigError
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
+from syncrec.evaluation.metrics import Summary
+from syncrec.evaluation.results import Estimate
 from syncrec.evaluation.seeds import seed_mean
 from syncrec.experiments.findings import Findings
 from syncrec.experiments.gap_plot import draw_gaps
@@ -36,16 +39,20 @@ class _Row:
     label: str
     answer: str
     results: Sequence[EvaluationResult]
+    estimate: Estimate
 
     @property
     def name(self) -> str:
         return self.label if len(self.results[0].answers) == 1 else f"{self.label} {self.answer}"
 
-    def values(self, plan: Plan, metric: str) -> dict[str, list[float]]:
+    def values(self, metric: str) -> dict[str, list[float]]:
         """Of each domain, and of their mean: `metric` in each seed."""
-        summaries = [result.summary(self.answer, plan.estimate_of(result)) for result in self.results]
-        domains = {d: [s.domains[d][metric] for s in summaries] for d in summaries[0].domains}
-        return {**domains, MACRO: [s.macro[metric] for s in summaries]}
+        domains = {d: [s.domains[d][metric] for s in self._summaries] for d in self._summaries[0].domains}
+        return {**domains, MACRO: [s.macro[metric] for s in self._summaries]}
+
+    @cached_property
+    def _summaries(self) -> list[Summary]:
+        return [result.summary(self.answer, self.estimate) for result in self.results]
 
 
 def check_place(markdown: Path) -> None:
@@ -108,9 +115,13 @@ def summarise_experiment(experiment: Findings) -> dict[str, Any]:
 
 def _section(experiment: Findings, dataset: str, protocol: str, results: Results) -> tuple[dict[str, Any], list[Table]]:
     plan = experiment.plan
-    rows = [_Row(label, answer, found) for label, found in results.items() for answer in found[0].answers]
+    rows = [
+        _Row(label, answer, found, plan.estimate_of(found[0]))
+        for label, found in results.items()
+        for answer in found[0].answers
+    ]
     comparisons = list(_comparisons(plan, rows))
-    tables = [_metrics_table(plan, rows), *(comparison_table(comparison) for _, comparison in comparisons)]
+    tables = [_metrics_table(rows), *(_comparison_table(*found) for found in comparisons)]
     others = list(_others(plan, rows))
     if others:
         tables.append(_others_table(plan, others))
@@ -119,8 +130,8 @@ def _section(experiment: Findings, dataset: str, protocol: str, results: Results
     section = {
         "dataset": dataset,
         "protocol": protocol,
-        "metrics": {row.name: {m: row.values(plan, m) for m in TABLE_METRICS} for row in rows},
-        "comparisons": [{"kind": kind, **_comparison_json(comparison)} for kind, comparison in comparisons],
+        "metrics": {row.name: {m: row.values(m) for m in TABLE_METRICS} for row in rows},
+        "comparisons": [{"kind": kind, **_comparison_json(found)} for found, kinds in comparisons for kind in kinds],
         "others": [
             {**_comparison_json(comparison), "p_value_over_models": p_value}
             for comparison, p_value in zip(others, _p_values_over_models(others), strict=True)
@@ -149,25 +160,26 @@ def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
     ]
     if not all(side.results for side in sides):
         return None
-    found = compare(*sides, metric=plan.metric, estimate=plan.estimate_of(sides[0].results[0]))
+    found = compare(*sides, metric=plan.metric, estimate=candidate.estimate)
     return replace(found, candidate=candidate.name, baseline=baseline.name)
 
 
-def _comparisons(plan: Plan, rows: Sequence[_Row]) -> Iterator[tuple[str, Comparison]]:
+def _comparisons(plan: Plan, rows: Sequence[_Row]) -> Iterator[tuple[Comparison, list[str]]]:
     """The subject against its single-domain twin, and against the best of all models that are no variant of it.
 
-    The best is that with the highest mean of domains on the very data that are reported, which favours the baseline.
+    With each what the other model is; the two may be one. The best is that with the highest mean of domains on the very
+    data that are reported, which favours the baseline.
     """
     subject = _main_row(rows, plan.subject_label)
     if subject is None:
         return
-    if plan.twin and (twin := _main_row(rows, plan.twin)) and (found := _compare(plan, subject, twin)):
-        yield "single-domain twin", found
+    twin = _main_row(rows, plan.twin) if plan.twin else None
     rivals = [row for row in rows if plan.model_name(row.label) != plan.model_name(plan.subject_label)]
-    if rivals:
-        best = max(rivals, key=lambda row: float(np.mean(row.values(plan, plan.metric)[MACRO])))
-        if found := _compare(plan, subject, best):
-            yield "best baseline", found
+    best = max(rivals, key=lambda row: float(np.mean(row.values(plan.metric)[MACRO])), default=None)
+    kinds = {"single-domain twin": twin, "best baseline": best}
+    for row in [twin] if twin is best else [twin, best]:
+        if row and (found := _compare(plan, subject, row)):
+            yield found, [kind for kind, other in kinds.items() if other is row]
 
 
 def _others(plan: Plan, rows: Sequence[_Row]) -> Iterator[Comparison]:
@@ -179,10 +191,15 @@ def _others(plan: Plan, rows: Sequence[_Row]) -> Iterator[Comparison]:
             yield found
 
 
-def _metrics_table(plan: Plan, rows: Sequence[_Row]) -> Table:
+def _comparison_table(comparison: Comparison, kinds: Sequence[str]) -> Table:
+    table = comparison_table(comparison)
+    return replace(table, title=f"{table.title}; {', '.join(kinds)}")
+
+
+def _metrics_table(rows: Sequence[_Row]) -> Table:
     groups = []
-    for domain in rows[0].values(plan, plan.metric):  # those with targets
-        cells = [(row, [row.values(plan, metric)[domain] for metric in TABLE_METRICS]) for row in rows]
+    for domain in rows[0].values(TABLE_METRICS[0]):  # those with targets
+        cells = [(row, [row.values(metric)[domain] for metric in TABLE_METRICS]) for row in rows]
         groups.append(
             tuple(
                 (domain, row.name, str(len(row.results)), *(spread(seed_mean(v)) for v in values))
