@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of model abxi, of one dataset")
     torch.set_num_threads(1)
     by_run = [values_of(path) for path in parser.parse_args().runs]
+    if len({domains for domains, _ in by_run}) > 1:
+        raise SystemExit("the runs are of different datasets, whose numbers have no common mean; give those of one")
     domains, values = by_run[0][0], np.array([found for _, found in by_run])
     print(f"| own history is read | metric | {' | '.join(domains)} |")
     print("| :-- | :-- |" + " --: |" * len(domains))

@@ -58,6 +58,15 @@ def test_the_fused_answer_is_in_every_domain_at_least_as_good_as_both(model, tin
     assert set(found.extra["fusion_weights"].values()) <= set(COARSE_GRID)
 
 
+def test_a_lone_domain_keeps_the_cross_answer_as_both_are_one(tiny_dataset, monkeypatch):
+    monkeypatch.setattr("syncrec.validation.choose_fusion_weights", lambda *_: np.ones(3))
+    model = small_model(Catalogue.of(tiny_dataset, communities=[0, 0, 1]))
+    found = validate(model, tiny_dataset, tiny_dataset.queries("validation"), TrainingConfig())
+    assert list(found.extra["fusion_weights"].values()) == [1, 1, 0]
+    fused, cross = (found.report[answer]["domains"]["Tools"] for answer in ("fused", "cross"))
+    assert fused == cross
+
+
 def test_a_model_of_one_answer_has_no_fusion(tiny_dataset):
     model = small_model(Catalogue.of(tiny_dataset), name="sasrec")
     found = validate(model, tiny_dataset, tiny_dataset.queries("validation"), TrainingConfig())

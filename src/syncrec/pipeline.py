@@ -5,6 +5,7 @@ The functions are the Python API; the command line calls them and adds nothing.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,24 +57,17 @@ class Run:
         self.config = self.directory.config
         self._dataset_path = None if dataset is None else Path(dataset)
         self._device = choose_device(device)
-        self._opened: tuple[Dataset, TrainedModel] | None = None
         use_threads(self.config.training.threads)
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
         """The dataset it was trained on; in a group of processes all must ask for it together, as for all here."""
-        return self._open()[0]
+        return together(lambda: self.directory.dataset(self._dataset_path))
 
-    @property
+    @cached_property
     def trained(self) -> TrainedModel:
         """The model that answers: of the best epoch, or fitted again on validation events too (`training.refit`)."""
-        return self._open()[1]
-
-    def _open(self) -> tuple[Dataset, TrainedModel]:
-        if self._opened is None:
-            trained = self.directory.trained_model(self._device)
-            self._opened = together(lambda: self.directory.dataset(self._dataset_path)), trained
-        return self._opened
+        return self.directory.trained_model(self._device)
 
     def evaluate(self, split: Split = "test", protocol: str = "full", seed: int = 0) -> EvaluationResult:
         """Every answer of the run on `split`; the result is also kept in the run's `results` folder.
@@ -86,7 +80,7 @@ class Run:
         def rank(rivals: Rivals) -> Ranks:
             return make_ranker(trained.model, self.dataset, queries).ranks(trained.fusion_weights, rivals)
 
-        provenance = self._provenance()
+        provenance = self._provenance(trained)
         result = evaluate_ranks(queries, self.dataset, rank, provenance, protocol=protocol, split=split, seed=seed)
         together(lambda: self._keep(result) if processes().is_main else None)
         return result
@@ -106,8 +100,8 @@ class Run:
         """For many questions, or for histories that are not in the dataset."""
         return Recommender(self.trained, self.dataset)
 
-    def _provenance(self) -> Provenance:
-        weights = self.trained.fusion_weights
+    def _provenance(self, trained: TrainedModel) -> Provenance:
+        weights = trained.fusion_weights
         fusion = None if weights is None else dict(zip(self.dataset.domains, weights, strict=True))
         return Provenance(
             model=self.config.model.name,

@@ -58,6 +58,7 @@ def validate(
         return _validation(answers, queries, dataset, config, None)
     by_weight = {weight: ranker.fused_ranks([weight] * dataset.num_domains) for weight in grid}
     weights = choose_fusion_weights(by_weight.__getitem__, queries.domains, dataset.num_domains, grid)
+    weights[model.catalogue.is_alone] = grid[0]  # both answers are one there; rounding is not to choose
     of_query = weights[queries.domains]
     fused = sum((of_query == weight) * ranks for weight, ranks in by_weight.items())
     answers = {"cross": by_weight[0.0], "single": by_weight[1.0], "fused": np.asarray(fused)}

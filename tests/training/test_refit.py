@@ -97,6 +97,8 @@ def test_a_crash_in_either_fit_and_resume_give_the_same_weights(
     if at_step != 2:
         with pytest.raises(CheckpointError, match=r"the second fit \(training.refit\) is not finished; go on with"):
             open_run(out, tiny_dataset_path).evaluate("test")
+        answers = [run.evaluate("validation").answers for run in (open_run(out, tiny_dataset_path), refitted)]
+        assert all(np.array_equal(answers[0][name].ranks, answers[1][name].ranks) for name in answers[1])
     train(tiny_dataset_path, out, resume=True, show_progress=False)
     assert same(weights(out / REFIT_NAME / BEST_NAME), weights(refitted.path / REFIT_NAME / BEST_NAME))
 
