@@ -17,11 +17,11 @@ import numpy as np
 
 from syncrec.evaluation import EvaluationResult, load_result, metric_values
 from syncrec.evaluation.groups import choose_answer
+from syncrec.evaluation.metrics import MACRO
 from syncrec.stats import PairedSample, paired_bootstrap
 from syncrec.training.tracking import read_log
 
 METRIC = "ndcg@10"
-MEAN = "mean of domains"
 
 
 def values_by_query(result: EvaluationResult) -> dict[tuple[str, str], float]:
@@ -54,8 +54,8 @@ def rows(experiment: Path, model: str, clean: str, noisy: str) -> Iterator[str]:
     without, with_noise = (np.array([[values[key] for key in keys] for values in side]) for side in pairs)
     domains = np.array([domain for domain, _ in keys])
     users = np.unique([user for _, user in keys], return_inverse=True)[1]
-    for domain in [*dict.fromkeys(domains.tolist()), MEAN]:
-        mask = np.ones(len(keys), dtype=bool) if domain == MEAN else domains == domain
+    for domain in [*dict.fromkeys(domains.tolist()), MACRO]:
+        mask = np.ones(len(keys), dtype=bool) if domain == MACRO else domains == domain
         strata = np.unique(domains[mask], return_inverse=True)[1]
         sample = PairedSample(with_noise[:, mask], without[:, mask], users[mask], strata)
         change = paired_bootstrap(sample, seed=0).relative
@@ -72,11 +72,14 @@ def rows(experiment: Path, model: str, clean: str, noisy: str) -> Iterator[str]:
 def weights(experiment: Path, model: str, noisy: str, noise: str) -> Iterator[str]:
     """The noise domain's weight (M10) in the first and the last epoch of each run."""
     for seed, run in runs_of(experiment, noisy, model).items():
-        records = [record["weight"][noise] for record in read_log(run / "log.jsonl") if record.get("weight")]
-        if not any(records):
-            yield f"{model} {seed}: {noise} has no weight"
+        epochs = [epoch for epoch in read_log(run / "log.jsonl") if "single" in epoch.get("loss", {})]
+        found = [epoch["weight"][noise] for epoch in epochs]
+        if not epochs:
+            yield f"{model} {seed}: one answer, so no weights"
+        elif not any(found):
+            yield f"{model} {seed}: {noise} has no weight, for it reads itself alone"
         else:
-            yield f"{model} {seed}: weight of {noise} {records[0]:.2f} at first, {records[-1]:.2f} at last"
+            yield f"{model} {seed}: weight of {noise} {found[0]:.2f} at first, {found[-1]:.2f} at last"
 
 
 def main() -> None:

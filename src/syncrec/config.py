@@ -170,7 +170,7 @@ class TransferConfig(Section):
     weights: Literal["relative", "harm"] = Field(
         "harm",
         description="relative: the paper's softmax, by which a domain that gains less than another has less weight; "
-        "harm: a domain that suffers has less, all others have 1",
+        "harm: a domain that suffers has less, all others have 1; no effect on `cgrec`, which has weights of its own",
     )
     alpha: float = Field(0.99, ge=0, lt=1, description="decay of the relative gap (M9), or of contributions")
     beta: float = Field(0.01, gt=0, description="what a step's gap adds to the relative gap (M9); contributions alike")

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import combinations
 from xml.etree import ElementTree
 
 import pytest
@@ -53,6 +54,14 @@ def test_the_picture_has_a_large_dot_and_a_name_for_each_domain_and_a_small_dot_
     assert "means of 3 domains: Pearson 1.00, Spearman 1.00" in text
     dots = [group for group in tree.iter() if group.get("id", "").startswith("PathCollection")]
     assert [len(list(group.iter("{http://www.w3.org/2000/svg}use"))) for group in dots] == [2, 1] * 3
+
+
+def test_names_of_domains_at_one_place_stand_apart():
+    points = [GapPoint("log", 0, domain, 0.0, 0.01) for domain in ("maps", "calls", "books")]
+    texts = ElementTree.fromstring(draw_gaps(points, "ndcg@10")).iter("{http://www.w3.org/2000/svg}text")
+    heights = [float(text.get("y")) for text in texts if text.text in {"maps", "calls", "books"}]
+    assert len(heights) == 3
+    assert min(abs(a - b) for a, b in combinations(heights, 2)) > 8
 
 
 def test_points_are_what_log_and_result_files_say(experiment, tmp_path):
