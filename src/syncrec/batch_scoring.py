@@ -17,12 +17,13 @@ import polars as pl
 import torch
 
 from syncrec import artifacts
+from syncrec.answers import Answer
 from syncrec.cluster.engine import Engine, attempt
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, WorkerError
 from syncrec.pipeline import open_run
 from syncrec.runs import BEST_NAME, REFIT_NAME, RunDirectory, library_versions
-from syncrec.serving.recommender import BATCH_USERS, Answer, Recommender, parquet_errors, recommendation_table
+from syncrec.serving.recommender import BATCH_USERS, Recommender, parquet_errors, recommendation_table
 
 __all__ = ["SHARD_USERS", "Question", "recommend_to_all"]
 

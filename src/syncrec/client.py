@@ -16,11 +16,12 @@ import http.client
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from syncrec.answers import Answer
 from syncrec.errors import SyncrecError
 from syncrec.serving.messages import (
     BatchAnswer,
@@ -57,7 +58,7 @@ class ServiceError(SyncrecError):
 class Choices(TypedDict, total=False):
     """Further fields of `RecommendationsRequest`."""
 
-    answer: Literal["fused", "cross", "single"]
+    answer: Answer
     exclude_seen: bool
     allow: list[str] | None
     deny: list[str]

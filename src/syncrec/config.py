@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from syncrec.answers import Answer
 from syncrec.errors import ConfigError, nearest_names
 
 __all__ = [
@@ -194,7 +195,7 @@ class TrainingConfig(Section):
     gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
     patience: int = Field(10, ge=1, description="epochs without a better validation metric before stopping")
     monitor: Literal["mrr", "ndcg@10", "hr@10"] = Field("mrr", description="validation metric, mean over domains")
-    monitor_answer: Literal["fused", "cross", "single"] = Field("fused", description="the answer it is taken of")
+    monitor_answer: Answer = Field("fused", description="the answer it is taken of")
     refit: Literal["none", "validation"] = Field(
         "none",
         description="validation: once validation has chosen epoch and fusion weights, train anew for as many epochs on "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from syncrec.answers import Answer
 from syncrec.artifacts import exclusive
 from syncrec.cards import has_card, refresh_card, write_fresh_card
 from syncrec.cluster.engine import Engine
@@ -31,7 +32,7 @@ from syncrec.fitting import TrainingSession, find_communities
 from syncrec.parallel import Processes, process_group, processes, together
 from syncrec.ranker import make_ranker
 from syncrec.runs import RunDirectory, TrainedModel
-from syncrec.serving.recommender import Answer, Recommendation, Recommender
+from syncrec.serving.recommender import Recommendation, Recommender
 from syncrec.training.device import choose_device, use_threads
 from syncrec.training.progress import ProgressStyle
 from syncrec.training.tracking import check_tracker

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec import artifacts
-from syncrec.analysis.explanation import explain_history, main_answer
+from syncrec.analysis.explanation import explain_history
 from syncrec.analysis.gates import gate_usage
 from syncrec.analysis.histories import history_of
 from syncrec.analysis.removal import removal_matrices
 from syncrec.analysis.strata import accuracy_by_stratum, stratifications
+from syncrec.answers import main_answer
 from syncrec.data.dataset import Queries
 from syncrec.data.titles import ItemTitles, read_titles
 from syncrec.errors import ConfigError
@@ -221,7 +222,7 @@ def _chosen_queries(result: EvaluationResult, queries: Queries, options: ReportO
     """Numbers of queries and why they are shown: where the joint answer gains and loses most, then some by chance."""
     taken: set[int] = set()
     if "single" in result.answers and len(result.answers) > 1:
-        answer = main_answer([name for name in result.answers if name != "single"])
+        answer = main_answer(name for name in result.answers if name != "single")
         gains = 1 / result.answers[answer].ranks - 1 / result.answers["single"].ranks
         extremes = [
             (int(gains.argmax()), "the joint answer gains most"),

@@ -7,21 +7,17 @@ import torch
 from torch import Tensor
 
 from syncrec.analysis.histories import History, history_vectors
+from syncrec.answers import main_answer
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ConfigError
 from syncrec.models.scoring import all_item_vectors
 from syncrec.runs import TrainedModel
 
-__all__ = ["explain_history", "main_answer"]
+__all__ = ["explain_history"]
 
 _MOST_REASONS = 3
 # Below 1 % more or less nothing is worth telling.
 _LEAST_EFFECT = 0.01
-
-
-def main_answer(names: list[str]) -> str:
-    """The answer a model is deployed with: `fused`, else its first."""
-    return "fused" if "fused" in names else names[0]
 
 
 def explain_history(
@@ -51,7 +47,7 @@ def explain_history(
     start, stop = dataset.item_range(domain)
     items = all_item_vectors(trained.model)[start:stop]
     found = {name: _answer(queries, items, k) for name, queries in vectors.items()}
-    main = main_answer(list(found))
+    main = main_answer(found)
     effects = found[main][2].mean(axis=1) if len(events) else np.zeros(0)
     return {
         "domain": dataset.domains[domain],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from syncrec.answers import main_answer
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation import EvaluationResult
 from syncrec.stats import PairedSample, paired_bootstrap
@@ -100,7 +101,7 @@ def _rows(
     group: tuple[str | None, npt.NDArray[np.bool_]],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    candidate = "fused" if "fused" in values else next(iter(values))
+    candidate = main_answer(values)
     for number, label in enumerate(found.labels):
         mask = group[1] & (found.numbers == number)
         if not mask.any():

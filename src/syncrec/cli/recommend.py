@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from syncrec.answers import Answer
 from syncrec.cli.engine import AddressOption, EngineOption, WorkersOption, engine_of
 from syncrec.cli.text import UsageError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from syncrec.serving.recommender import Recommendation
 
 __all__ = ["recommend"]
-
-Answer = Literal["fused", "cross", "single"]
 
 
 def recommend(

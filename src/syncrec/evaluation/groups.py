@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
+from syncrec.answers import main_answer
 from syncrec.errors import ArtifactError, UnknownNameError
 from syncrec.evaluation.results import EvaluationResult, Provenance
 
@@ -43,7 +44,7 @@ def choose_answer(result: EvaluationResult, wanted: str | None = None) -> str:
     names = list(result.answers)
     if len(names) > 1 and wanted is not None:
         return _known_answer(result, wanted)
-    return "fused" if "fused" in names else names[0]
+    return main_answer(names)
 
 
 def group_results(entries: Sequence[NamedResult], answer: str | None = None) -> ResultGroups:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from syncrec.answers import Answer
 from syncrec.config import Section, parse_settings, read_toml
 from syncrec.stats import mixture_scale
 
@@ -25,7 +26,7 @@ class Arm(Section):
 
     share: float = Field(gt=0, le=1, description="of the users in the experiment; shares of all arms sum to 1")
     run: Path | None = Field(None, description="run directory, relative to the experiment's file; none: the default")
-    answer: Literal["cross", "single", "fused"] | None = Field(None, description="of the model; none: the default")
+    answer: Answer | None = Field(None, description="of the model; none: the default")
 
 
 class Guardrail(Section):

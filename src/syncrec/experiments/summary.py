@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from syncrec import artifacts
+from syncrec.answers import main_answer
 from syncrec.errors import ConfigError
 from syncrec.evaluation import EvaluationResult
 from syncrec.evaluation.comparison import Comparison, Contestant, compare
@@ -142,9 +143,9 @@ def _section(experiment: Findings, dataset: str, protocol: str, results: Results
 
 
 def _main_row(rows: Sequence[_Row], label: str) -> _Row | None:
-    """The answer that a model would be deployed with: the fused one, else its first."""
-    own = [row for row in rows if row.label == label]
-    return next((row for row in own if row.answer == "fused"), own[0] if own else None)
+    """The answer that stands for a model; None without a result of it."""
+    own = {row.answer: row for row in rows if row.label == label}
+    return own[main_answer(own)] if own else None
 
 
 def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from syncrec.answers import main_answer
 from syncrec.evaluation.comparison import Comparison, Contestant, Difference, compare
 from syncrec.evaluation.groups import NamedResult, ResultGroups, group_results
 from syncrec.evaluation.metrics import MACRO
@@ -205,7 +206,7 @@ def verdict_lines(result: EvaluationResult) -> Iterator[str]:
     """The short verdict for the terminal: the fused answer against the single one, a line a domain; else nothing."""
     if not has_single_answer(result):
         return
-    verdicts = own_verdicts([result], "fused" if "fused" in result.answers else "cross")
+    verdicts = own_verdicts([result], main_answer(result.answers))
     where = f"{verdicts.split} split"
     if verdicts.split == "validation":
         where = "validation split, which also chose the epoch and the weights, so this is too kind"

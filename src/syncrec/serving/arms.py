@@ -5,8 +5,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+from syncrec.answers import Answer
 from syncrec.errors import ConfigError, SyncrecError
 from syncrec.experimentation.lifecycle import Experiment, load_experiment
 
@@ -20,7 +21,7 @@ class Choice:
     """A served run, the answer of it (None: what the question asks for), and the arm (None: of no experiment)."""
 
     run: str
-    answer: Literal["cross", "single", "fused"] | None = None
+    answer: Answer | None = None
     arm: str | None = None
 
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from syncrec.answers import Answer
+
 __all__ = [
     "BatchAnswer",
     "BatchRequest",
@@ -56,7 +58,7 @@ class RecommendationsRequest(Request):
     k: Annotated[int, Meta(ge=1, le=100_000)] = 10
     user: Name | None = None
     history: Annotated[list[PastItem], Meta(description="takes the place of the user's own; [] is none")] | None = None
-    answer: Literal["fused", "cross", "single"] = "fused"
+    answer: Answer = "fused"
     exclude_seen: bool = False
     allow: Annotated[list[Name], Meta(description="only these items")] | None = None
     deny: Annotated[list[Name], Meta(description="none of these items")] = []

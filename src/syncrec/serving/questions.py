@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from syncrec.serving.recommender import Answer
+from syncrec.answers import Answer
 
 __all__ = ["Answered", "Filter", "NumberRange", "Past", "Question"]
 

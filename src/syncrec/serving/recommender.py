@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from syncrec.answers import Answer
 from syncrec.data.dataset import Dataset
 from syncrec.data.packing import history_batch
 from syncrec.errors import ArtifactError, ConfigError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH_USERS",
-    "Answer",
     "History",
     "Recommendation",
     "Recommender",
@@ -32,7 +32,6 @@ __all__ = [
     "write_recommendations",
 ]
 
-Answer = Literal["fused", "cross", "single"]
 BATCH_USERS = 512
 Ints = npt.NDArray[np.int64]
 History = tuple[Ints, Ints]  # items and times

@@ -5,8 +5,9 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
+from syncrec.answers import Answer
 from syncrec.errors import BusyError, ConfigError, StoreError
 from syncrec.serving.arms import ArmChooser, Choice
 from syncrec.serving.grouping import GroupingThread
@@ -244,7 +245,7 @@ def _values(filters: Mapping[str, list[str] | Range]) -> list[tuple[str, list[st
     return [(f"filters.{name}", wanted) for name, wanted in filters.items() if isinstance(wanted, list)]
 
 
-def _question(request: RecommendationsRequest, answer: Literal["cross", "single", "fused"]) -> Question:
+def _question(request: RecommendationsRequest, answer: Answer) -> Question:
     history = request.history
     return Question(
         request.domain,

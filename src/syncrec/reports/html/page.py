@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from syncrec.answers import main_answer
 from syncrec.errors import MissingCapabilityError
 from syncrec.evaluation.metrics import MACRO
 from syncrec.reports.html import charts
@@ -78,6 +79,7 @@ def _environment() -> "Environment":
         words=_words,
         p=lambda value: "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0"),
         strength=_strength,
+        main_answer=main_answer,
     )
     return environment
 
