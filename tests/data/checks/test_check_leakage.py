@@ -12,6 +12,7 @@ from syncrec.data.checks.leakage import (
     check_popularity,
     check_repeated_targets,
     check_ties_at_split,
+    check_ties_by_domain,
 )
 from syncrec.data.facts import dataset_facts
 
@@ -78,6 +79,42 @@ class TestTies:
     def test_ties_inside_training_and_with_another_user_are_not_at_the_split(self, make):
         times = [[1, 1, 1, 2, 3], [3, 3, 3, 4, 5], [5, 5, 6, 7], [7, 7]]
         assert not check_ties_at_split(make(times=times)).has_fired
+
+
+class TestTiesByDomain:
+    """Every user has five events: two at one time in two domains, `turned` of them in the other order, then three."""
+
+    @pytest.fixture
+    def prepared(self, tmp_path):
+        def build(users, turned, step=0, **settings):
+            rows = []
+            for u in range(users):
+                pair = ("films", "books") if u < turned else ("books", "films")
+                rows += [f"u{u},{d[0]}{n},{d},{1_700_000_000_000 + step * n}" for n, d in enumerate(pair)]
+                rows += [f"u{u},b{n},books,{1_700_000_000_000 + 10_000 * n}" for n in range(2, 5)]
+            log = tmp_path / f"{users}-{turned}-{step}.csv"
+            log.write_text("\n".join(["user,item,domain,timestamp", *rows]) + "\n")
+            return syncrec.prepare(log, out=log.with_suffix(f".{len(settings)}"), **settings)
+
+        return build
+
+    def test_a_log_sorted_by_domain_where_times_are_equal_is_found(self, prepared):
+        check = check_ties_by_domain(prepared(users=100, turned=5))
+        assert (check.count, check.total, check.examples) == (95, 100, ("books before films (in 95 of 100)",))
+        assert check.has_fired and not check.is_error
+        shuffled = check_ties_by_domain(prepared(users=100, turned=5, ties="shuffle"))
+        assert (shuffled.count, shuffled.total) == (0, 100)
+
+    def test_an_order_that_differs_is_that_of_people(self, prepared):
+        assert not check_ties_by_domain(prepared(users=100, turned=6)).has_fired
+
+    def test_few_ties_show_nothing(self, prepared):
+        assert check_ties_by_domain(prepared(users=30, turned=0)).count == 30
+        assert check_ties_by_domain(prepared(users=29, turned=0)).count == 0
+
+    def test_finer_times_are_an_order(self, prepared):
+        check = check_ties_by_domain(prepared(users=100, turned=0, step=100))
+        assert (check.count, check.total) == (0, 0)
 
 
 class TestRepeatedTargets:

@@ -26,6 +26,7 @@ def check_dataset(dataset: Dataset) -> list[Check]:
         duplicates.check_identical_histories(dataset),
         duplicates.check_duplicate_events(dataset),
         leakage.check_ties_at_split(dataset),
+        leakage.check_ties_by_domain(dataset),
         leakage.check_cold_targets(dataset),
         leakage.check_future_training(dataset),
         leakage.check_repeated_targets(dataset),

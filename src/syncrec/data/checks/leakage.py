@@ -16,6 +16,7 @@ __all__ = [
     "check_popularity",
     "check_repeated_targets",
     "check_ties_at_split",
+    "check_ties_by_domain",
 ]
 
 _POPULARITY = Rule(
@@ -33,6 +34,15 @@ _TIES_AT_SPLIT = Rule(
     "A target has the same time as the event before it, so the data do not say which of the two came first: the order "
     "of the input decides what is history and what is the answer.",
     "use finer times if there are any; else prepare a second dataset with --ties shuffle and report both results",
+)
+_TIES_BY_DOMAIN = Rule(
+    "ties-by-domain",
+    "warning",
+    "neighbours with equal times",
+    "Of two domains with events at the same time one comes first nearly always: the input is sorted by domain where "
+    "times are equal, so its order is not that in which people acted. The last event, which is the target, is of the "
+    "later domain too often, and models learn the order of the file.",
+    "prepare with --ties shuffle, which draws the order of equal times, and rest claims on that",
 )
 _FUTURE_TRAINING = Rule(
     "future-training",
@@ -58,7 +68,10 @@ _REPEATED_TARGETS = Rule(
     "and flatters a model elsewhere. Sampled protocols never draw items of the history, `full` keeps them.",
     "--drop-repeats removes events that repeat the one before; recommend --exclude-seen leaves out what a user has had",
 )
-RULES = (_POPULARITY, _TIES_AT_SPLIT, _FUTURE_TRAINING, _COLD_TARGETS, _REPEATED_TARGETS)
+# A pair of domains is judged from so many ties on, and is one-sided if no more than this share goes the rarer way.
+_LEAST_TIES = 30
+_RARER_WAY = 0.05
+RULES = (_POPULARITY, _TIES_AT_SPLIT, _TIES_BY_DOMAIN, _FUTURE_TRAINING, _COLD_TARGETS, _REPEATED_TARGETS)
 
 
 def check_popularity(dataset: Dataset) -> Check:
@@ -92,6 +105,24 @@ def check_ties_at_split(dataset: Dataset) -> Check:
         is_tied = (chunk.users[1:] == chunk.users[:-1]) & (chunk.times[1:] == chunk.times[:-1])
         count += int(np.count_nonzero(is_tied & (chunk.parts[1:] > 0)))
     return _TIES_AT_SPLIT.found(count, num_targets(dataset))
+
+
+def check_ties_by_domain(dataset: Dataset) -> Check:
+    """Neighbours of equal time in two domains of which one comes first nearly always; the total is of all such ties."""
+    pairs = np.zeros((dataset.num_domains, dataset.num_domains), dtype=np.int64)
+    for chunk in () if dataset.has_no_ties else chunks(dataset):
+        is_tied = (chunk.users[1:] == chunk.users[:-1]) & (chunk.times[1:] == chunk.times[:-1])
+        domains = dataset.domain_of(chunk.items)
+        np.add.at(pairs, (domains[:-1][is_tied], domains[1:][is_tied]), 1)
+    np.fill_diagonal(pairs, 0)
+    both = pairs + pairs.T
+    is_one_sided = (both >= _LEAST_TIES) & (_RARER_WAY * both >= pairs.T)
+    names = dataset.domains
+    examples = (
+        f"{names[first]} before {names[second]} (in {pairs[first, second]:,} of {both[first, second]:,})"
+        for first, second in np.argwhere(is_one_sided)
+    )
+    return _TIES_BY_DOMAIN.found(pairs[is_one_sided].sum(), pairs.sum(), examples)
 
 
 def check_repeated_targets(dataset: Dataset) -> Check:
