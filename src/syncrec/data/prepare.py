@@ -13,6 +13,8 @@ from syncrec.artifacts import clear_write_errors, scratch_directory, staged_dire
 from syncrec.cluster.engine import Engine
 from syncrec.config import PrepareConfig
 from syncrec.data.assembly import Log, Prepared, assemble, check_not_empty, drop_gaps, sort_log
+from syncrec.data.checks.leakage import check_ties_by_domain
+from syncrec.data.checks.rule import Check
 from syncrec.data.dataset import Dataset, write_dataset
 from syncrec.data.filters import FilterStep, apply_filters
 from syncrec.data.formats import FIELDS, Preset, find_preset
@@ -74,7 +76,18 @@ def prepare(
         provenance = _provenance(settings, files, columns, preset)
         content = {**made.content, "settings": provenance, "rejected_rows": len(made.rejects)}
         write_dataset(stage, made.arrays, {**content, "filters": [step.content() for step in made.steps]})
-    return Dataset(out)
+    dataset = Dataset(out)
+    if settings.ties == "input":
+        _tell_of_ties(check_ties_by_domain(dataset), report)
+    return dataset
+
+
+def _tell_of_ties(ties: Check, report: Report) -> None:
+    if ties.has_fired:
+        report(
+            f"note: where times are equal the input is sorted by domain: {ties.examples[0]}. Its order then decides "
+            "which event is the target; --ties shuffle draws the order instead"
+        )
 
 
 def _made(

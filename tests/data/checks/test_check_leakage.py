@@ -105,6 +105,14 @@ class TestTiesByDomain:
         shuffled = check_ties_by_domain(prepared(users=100, turned=5, ties="shuffle"))
         assert (shuffled.count, shuffled.total) == (0, 100)
 
+    def test_prepare_tells_of_it(self, prepared):
+        for ties, num_notes in (("input", 1), ("shuffle", 0)):
+            lines = []
+            prepared(users=100, turned=5, ties=ties, overwrite=True, report=lines.append)
+            notes = [line for line in lines if line.startswith("note: where times are equal")]
+            assert len(notes) == num_notes
+            assert all("books before films (in 95 of 100)" in note and "--ties shuffle" in note for note in notes)
+
     def test_an_order_that_differs_is_that_of_people(self, prepared):
         assert not check_ties_by_domain(prepared(users=100, turned=6)).has_fired
 
