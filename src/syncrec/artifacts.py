@@ -29,6 +29,7 @@ __all__ = [
     "clear_write_errors",
     "exclusive",
     "file_checksum",
+    "is_held",
     "need_locks",
     "open_manifest",
     "read_json",
@@ -100,6 +101,16 @@ def exclusive(directory: Path) -> Iterator[None]:
         raise LockedError(f"{directory}: another process is writing it; wait for its end, or choose another --out")
     with file:
         yield
+
+
+def is_held(directory: Path) -> bool:
+    """Whether another process has `directory` (`exclusive`) at this moment."""
+    if not _has_locks() or not (directory / _LOCK_NAME).exists():
+        return False
+    file = _try_lock(directory / _LOCK_NAME, directory)
+    if file is not None:
+        file.close()
+    return file is None
 
 
 def claim(path: Path) -> IO[str] | None:

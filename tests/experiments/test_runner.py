@@ -1,11 +1,13 @@
 """A grid carried out by real processes: what is made, what is kept, and what happens when it is stopped."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,18 +18,25 @@ import numpy as np
 import pytest
 import torch
 
-from syncrec.artifacts import MANIFEST_NAME, write_json, write_text
+from syncrec.artifacts import MANIFEST_NAME, exclusive, write_json, write_text
 from syncrec.baselines import BASELINES
 from syncrec.config import PrepareConfig, dump_toml, load_config
 from syncrec.errors import ArtifactError, ConfigError
 from syncrec.evaluation import load_result, result_path
-from syncrec.experiments.jobs import Job, Outcome, run_jobs, run_queue
+from syncrec.experiments.jobs import Job, Outcome, run_queue
+from syncrec.experiments.places import Places
 from syncrec.experiments.plan import Cell, DatasetEntry, load_plan
 from syncrec.experiments.runner import Experiment
 from syncrec.experiments.search import JOURNAL_NAME
 from syncrec.experiments.summary import write_summary
 from syncrec.pipeline import prepare
 from syncrec.runs import RunDirectory
+
+
+def given(*jobs):
+    """What `run_queue` takes: these jobs, and then no more."""
+    waiting = iter(jobs)
+    return lambda: next(waiting, False)
 
 
 def test_every_cell_has_a_run_and_a_result_and_its_settings(experiment):
@@ -182,8 +191,10 @@ def test_a_process_that_is_killed_is_not_told_by_what_was_printed_before(tmp_pat
     code = "import os, signal, sys; print('reading', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     faults = []
     with patch("syncrec.experiments.jobs._PREFIX", [sys.executable, "-c", code]):
-        run_jobs([Job("killed", [[]], log)], 1, lambda outcome: faults.append(outcome.fault))
-    assert faults == ["killed by signal 9 after 'reading'"]
+        run_queue(
+            given(Job("killed", [[]], log)), 1, lambda outcome: faults.append((outcome.fault, outcome.was_killed))
+        )
+    assert faults == [("killed by signal 9 after 'reading'", True)]
     assert log.read_text() == "an older line\nreading\n"
 
 
@@ -278,6 +289,67 @@ def test_a_trial_that_failed_is_not_tried_again(plan_path, tmp_path, monkeypatch
     assert len(faults[0]) == 1
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_training_that_is_killed_says_nothing_of_its_settings(plan_path, tmp_path, monkeypatch, times):
+    tried, lines = [], []
+
+    def killed(_, job):
+        tried.append(job.name)
+        is_killed = tried.count("small syncrec trial 1 of 2") <= times and "trial 1" in job.name
+        return Outcome(job, 0.0, "killed by signal 9" if is_killed else "no memory", is_killed)
+
+    monkeypatch.setattr("syncrec.experiments.jobs._Workers._work", killed)
+    plan = load_plan(plan_path)
+    plan = plan.model_copy(update={"models": {"syncrec": plan.models["syncrec"]}, "seeds": [0]})
+    (fault,) = Experiment(plan, tmp_path / "out", 1, lines.append).run()
+    assert tried == ["small syncrec trial 1 of 2"] * 2 + ["small syncrec trial 2 of 2"]
+    if times == 2:
+        assert "trial 1 was killed each time it was begun" in fault
+        assert not list((tmp_path / "out").rglob("chosen.json"))
+        Experiment(plan, tmp_path / "out", 1, lines.append).run()
+        assert tried[3:] == ["small syncrec trial 1 of 2"], "it was not spent"
+    else:
+        assert "none of 2 trials ended" in fault
+
+
+def test_a_run_that_outlived_its_experiment_is_waited_for(experiment, tmp_path):
+    shutil.copytree(experiment.out, tmp_path / "out")
+    lines, cell = [], Cell("small", "alone", 0)
+    again = replace(experiment, out=tmp_path / "out", report=lines.append)
+    result_path(again.places.run(cell), "test", "full").unlink()
+    stack = contextlib.ExitStack()
+    stack.enter_context(exclusive(again.places.run(cell)))
+    release = threading.Timer(1.5, stack.close)
+    release.start()
+    assert again.run() == []
+    assert lines[0] == "train: waiting for processes that were begun before and are still at work"
+    assert len([line for line in lines if "waiting" in line]) == 1
+    assert result_path(again.places.run(cell), "test", "full").exists()
+
+
+def test_a_dataset_that_is_gone_is_not_waited_for(experiment, tmp_path):
+    entry = DatasetEntry(dataset=tmp_path / "nowhere")
+    gone = replace(changed_plan(experiment, datasets={"small": entry}), out=tmp_path / "out")
+    with pytest.raises(ArtifactError, match="nowhere: is gone; put it back"):
+        gone.run()
+
+
+def test_who_joined_does_the_rest_of_a_process_that_has_ended(experiment, tmp_path, monkeypatch):
+    shutil.copytree(experiment.out, tmp_path / "out")
+    lines, leads = [], [False, True]
+    joined = replace(experiment, out=tmp_path / "out", joins=True, report=lines.append)
+    result_path(joined.places.run(Cell("small", "alone", 0)), "test", "full").unlink()
+    monkeypatch.setattr(Experiment, "_lead", lambda *_: leads.pop(0))
+    assert joined.run() == []
+    assert joined.is_leader
+    assert result_path(joined.places.run(Cell("small", "alone", 0)), "test", "full").exists()
+
+
+def test_no_two_jobs_print_into_one_file():
+    places = Places(Path("out"))
+    assert places.log("food", "kitchen-sasrec", "seed-0") != places.log("food-kitchen", "sasrec", "seed-0")
+
+
 def test_a_place_that_cannot_be_written_is_not_another_process(experiment, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written"):
@@ -286,6 +358,7 @@ def test_a_place_that_cannot_be_written_is_not_another_process(experiment, tmp_p
 
 def test_who_joins_does_not_wait_for_a_process_that_is_gone(experiment, tmp_path):
     joined = replace(experiment, out=tmp_path / "empty", joins=True)
+    joined.is_leader = False
     with pytest.raises(ArtifactError, match="ended before it was prepared; give the same command again"):
         joined._tune_all()
 
@@ -366,7 +439,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
         Job("good", [["models"]], tmp_path / "good.txt"),
     ]
     outcomes = {}
-    run_jobs(jobs, 1, lambda outcome: outcomes.update({outcome.job.name: outcome.fault}))
+    run_queue(given(*jobs), 1, lambda outcome: outcomes.update({outcome.job.name: outcome.fault}))
     assert outcomes["good"] is None
     assert "no such run" in outcomes["bad"]
     assert "sasrec" in (tmp_path / "good.txt").read_text()

@@ -1,5 +1,6 @@
 """A search shared by real processes: the budget is kept, and who is killed is replaced."""
 
+import errno
 import json
 import os
 import signal
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from syncrec import artifacts
+from syncrec.errors import ArtifactError
 from syncrec.experiments.plan import Plan
-from syncrec.experiments.search import EarlierTrial, SharedSearch
+from syncrec.experiments.search import JOURNAL_NAME, EarlierTrial, SharedSearch
 
 PLAN = {
     "datasets": {"d": {"dataset": "somewhere"}},
@@ -202,6 +204,57 @@ def test_a_worker_killed_while_it_held_the_journal_blocks_nobody(worker, tmp_pat
     search.finish(taken, 0.5)
     assert taken.number == 1
     assert time.monotonic() - begun < 25  # Optuna's own lock would stay for 30
+
+
+def test_half_a_line_of_a_killed_writer_or_a_full_disk_costs_no_trial(tmp_path):
+    search = search_in(tmp_path)
+    search.finish(search.take(), 0.5)
+    with (tmp_path / JOURNAL_NAME).open("ab") as journal:
+        journal.write(b'{"op_code": 4, "worker')
+    search.finish(search.take(), 0.25)
+    again = search_in(tmp_path)
+    again.finish(again.take(), 0.75)
+    assert [value for _, value in again.result().trials] == [0.5, 0.25, 0.75]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path, monkeypatch):
+    search = search_in(tmp_path)
+    taken = search.take()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ArtifactError, match=r"journal.log: cannot be written: No sp"),
+    ):
+        patch.setattr(search._study, "tell", full)
+        search.finish(taken, 0.5)
+    assert search.take().number == taken.number, "it is given out again"
+
+
+def test_a_damaged_journal_is_one_line(tmp_path):
+    search = search_in(tmp_path)
+    search.finish(search.take(), 0.5)
+    lines = (tmp_path / JOURNAL_NAME).read_bytes().splitlines()
+    (tmp_path / JOURNAL_NAME).write_bytes(b"\n".join([lines[0], lines[1][:-5], *lines[2:], b""]))
+    with pytest.raises(ArtifactError, match=r"journal.log: is damaged .* remove .* to search anew"):
+        search_in(tmp_path).take()
+
+
+def test_a_training_that_is_killed_is_begun_once_more_and_then_given_up(tmp_path):
+    search = search_in(tmp_path)
+    first = search.take()
+    search.let_go(first)
+    second = search.take()
+    assert (second.number, second.values) == (first.number, first.values)
+    assert search.given_up == []
+    search.let_go(second)
+    assert search.given_up == [first.number]
+    trials = take_all(search, rate)
+    assert [number for number, _ in trials] == list(range(1, 9)), "the others are still tried"
+    later = search_in(tmp_path)
+    assert later.take().number == first.number, "another call tries it again"
 
 
 def test_a_search_of_one_worker_is_not_shared(tmp_path):

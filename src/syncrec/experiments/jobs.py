@@ -19,7 +19,7 @@ from typing import IO
 
 from syncrec.errors import SyncrecError
 
-__all__ = ["Job", "Outcome", "baseline_command", "evaluate_command", "run_jobs", "run_queue", "train_command"]
+__all__ = ["Job", "Outcome", "baseline_command", "evaluate_command", "run_queue", "train_command"]
 
 _POLL_S = 0.5
 _PREFIX = [sys.executable, "-m", "syncrec"]
@@ -27,21 +27,26 @@ _PREFIX = [sys.executable, "-m", "syncrec"]
 
 @dataclass(frozen=True)
 class Job:
-    """Commands (arguments of `syncrec`), one after another, and the file that takes what they print."""
+    """Commands (arguments of `syncrec`), one after another, and the file that takes what they print.
+
+    `run` is the directory that they write, of which another process may still be in possession.
+    """
 
     name: str
     commands: Sequence[Sequence[str]]
     log: Path
+    run: Path | None = None
     claim: IO[str] | None = None  # a locked file (`artifacts.claim`) that the commands' processes keep locked too
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: None, or the last line it printed before it failed."""
+    """How a job ended: None, or the last line it printed before it failed; and whether that was by a signal."""
 
     job: Job
     seconds: float
     fault: str | None
+    was_killed: bool = False
 
 
 def train_command(dataset: Path, run: Path, config: Path) -> list[str]:
@@ -60,16 +65,6 @@ def baseline_command(model: str, dataset: Path, protocols: Sequence[str], refit:
     return ["baseline", model, str(dataset), *asked, "--refit", refit, "--out", str(out)]
 
 
-def run_jobs(jobs: Sequence[Job], num_workers: int, finished: Callable[[Outcome], None]) -> None:
-    """Run `jobs` in their order, `num_workers` at a time; `finished` is told of each.
-
-    Raises:
-        KeyboardInterrupt: a signal came; the running jobs were told to save and stop.
-    """
-    waiting = iter(jobs)
-    run_queue(lambda: next(waiting, False), num_workers, finished)
-
-
 def run_queue(take: Callable[[], Job | bool], num_workers: int, finished: Callable[[Outcome], None]) -> None:
     """Run what `take` gives, `num_workers` at a time, until it has nothing; `finished` is told of each at once.
 
@@ -79,7 +74,7 @@ def run_queue(take: Callable[[], Job | bool], num_workers: int, finished: Callab
         finished: called in this thread, before the next `take`.
 
     Raises:
-        KeyboardInterrupt: as `run_jobs`.
+        KeyboardInterrupt: a signal came; the running jobs were told to save and stop.
     """
     with _Workers(num_workers) as workers:
         for outcome in workers.run(take):
@@ -122,17 +117,18 @@ class _Workers:
     def _work(self, job: Job) -> Outcome:
         begun = time.perf_counter()
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        fault = next((fault for command in job.commands if (fault := self._call(command, job)) is not None), None)
-        return Outcome(job, time.perf_counter() - begun, fault)
+        calls = (self._call(command, job) for command in job.commands)
+        fault, was_killed = next((ended for ended in calls if ended[0] is not None), (None, False))
+        return Outcome(job, time.perf_counter() - begun, fault, was_killed)
 
-    def _call(self, command: Sequence[str], job: Job) -> str | None:
-        """Run one command to its end; None, or its last line if it failed."""
+    def _call(self, command: Sequence[str], job: Job) -> tuple[str | None, bool]:
+        """Run one command to its end; None, or its last line if it failed, and whether it was killed by a signal."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1"} if self._count > 1 else dict(os.environ)
         with job.log.open("ab") as out:
             begun = out.tell()
             with self._lock:
                 if self._is_stopping:
-                    return "stopped"
+                    return "stopped", False
                 # A session of its own: Ctrl-C reaches this process alone, which then stops the others in order.
                 process = subprocess.Popen(
                     [*_PREFIX, *command],
@@ -147,11 +143,11 @@ class _Workers:
             with self._lock:
                 self._running.discard(process)
         if code == 0:
-            return None
+            return None, False
         told = _last_line(job.log, begun)
         if code < 0:  # by a signal, and so without a word about it
-            return f"killed by signal {-code}" + (f" after {told!r}" if told else "")
-        return told or f"ended with status {code}"
+            return f"killed by signal {-code}" + (f" after {told!r}" if told else ""), True
+        return told or f"ended with status {code}", False
 
 
 def _last_line(log: Path, begun: int) -> str:

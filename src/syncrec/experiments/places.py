@@ -19,7 +19,7 @@ class Places:
     | `configs/DATASET/LABEL-seed-N.toml` | the effective settings of each run |
     | `runs/DATASET/LABEL/seed-N` | the runs; their `results` folders hold the result files |
     | `baselines/DATASET/LABEL` | models without a run: their `results` folders alone |
-    | `logs/` | what each process printed |
+    | `logs/DATASET/LABEL/` | what the processes of a run, a trial or a baseline printed |
     """
 
     out: Path
@@ -52,6 +52,6 @@ class Places:
         """A model without a run: its `results` folder."""
         return self.out / "baselines" / dataset / label
 
-    def log(self, name: str) -> Path:
-        """What the processes of a job printed."""
-        return self.out / "logs" / f"{name.replace(' ', '-')}.txt"
+    def log(self, dataset: str, label: str, name: str) -> Path:
+        """What the processes of a row's job printed: `seed-N`, `trial-N`, or `baseline`, which is made once."""
+        return self.out / "logs" / dataset / label / f"{name}.txt"

@@ -21,7 +21,6 @@ from syncrec.experiments.jobs import (
     Outcome,
     baseline_command,
     evaluate_command,
-    run_jobs,
     run_queue,
     train_command,
 )
@@ -46,7 +45,8 @@ class Experiment(Findings):
     def run(self) -> list[str]:
         """Prepare, tune, train and evaluate what is not there yet; the faults of what failed.
 
-        With `joins`, where another process is at work in the directory, only its searches are shared, until they end.
+        With `joins`, where another process is at work in the directory, only its searches are shared, until they end;
+        if that process has ended by then, this one does the rest.
 
         Raises:
             ArtifactError: another process is at work in the directory, and this one does not join it.
@@ -58,8 +58,11 @@ class Experiment(Findings):
         with contextlib.ExitStack() as stack:
             self.is_leader = self._lead(stack)
             if not self.is_leader:
-                self._tune_all()
-                return []
+                self.report(f"{self.out}: another process is at work; joining its searches")
+                faults = self._tune_all()
+                self.is_leader = self._lead(stack)
+                if not self.is_leader:
+                    return faults
             for name in self.plan.datasets:
                 self._prepare(name)
             faults = self._tune_all()
@@ -75,7 +78,6 @@ class Experiment(Findings):
         except LockedError:
             if not self.joins:
                 raise
-            self.report(f"{self.out}: another process is at work; joining its searches")
             return False
         return True
 
@@ -148,26 +150,21 @@ class Experiment(Findings):
         }
         is_prepared = self.dataset_path(dataset).exists()  # not yet where another process that was joined has ended
         of_dataset = {"dataset_checksum": self.dataset(dataset).checksum} if is_prepared else {}
-        for file in (place / "chosen.json", place / "question.json"):
-            if not file.exists():
-                continue
-            known = artifacts.read_json(file, "settings of a search")
-            if not _is_same(known, question):
-                raise ConfigError(
-                    f"{place}: was made with other settings than the plan has now; choose another --out, or remove it"
-                )
-            if any(known.get(key, value) != value for key, value in of_dataset.items()):  # earlier versions did not say
-                raise ConfigError(f"{place}: is of another dataset than {dataset} is now; choose another --out")
+        self._check_question(place, dataset, question, of_dataset)
         if (place / "chosen.json").exists():
             return None
         if not (place / "question.json").exists():
             artifacts.write_json(place / "question.json", {**question, **of_dataset})
         if self.joins or self.num_workers > 1:
             artifacts.need_locks()
-        tuned = self._search(dataset, label)
+        tuned, given_up = self._search(dataset, label)
+        what, logs = f"tuning of {dataset} {label}", self.places.log(dataset, label, "trial-N")
+        if given_up:
+            numbers = ", ".join(str(number + 1) for number in given_up)
+            again = f"see {logs}; give the same command again to go on"
+            return f"{what}: the training of trial {numbers} was killed each time it was begun; {again}"
         if all(value is None for _, value in tuned.trials):
-            again = f"see {self.out / 'logs'}; to try again, remove {place}"
-            return f"tuning of {dataset} {label}: none of {len(tuned.trials)} trials ended; {again}"
+            return f"{what}: none of {len(tuned.trials)} trials ended; see {logs}; to try again, remove {place}"
         if not (place / "chosen.json").exists():  # a process that has joined may have been the first to see the end
             trials = [{"settings": s, "value": v} for s, v in tuned.trials]
             artifacts.write_json(
@@ -175,6 +172,23 @@ class Experiment(Findings):
             )
             self.report(f"tuned {dataset} {label}: {json.dumps(tuned.chosen)}")
         return None
+
+    def _check_question(
+        self, place: Path, dataset: str, question: Mapping[str, Any], of_dataset: Mapping[str, Any]
+    ) -> None:
+        """See that what lies in `place` is an answer to `question`.
+
+        Raises:
+            ConfigError: it is one to another.
+        """
+        for file in (file for file in (place / "chosen.json", place / "question.json") if file.exists()):
+            known = artifacts.read_json(file, "settings of a search")
+            if not _is_same(known, question):
+                raise ConfigError(
+                    f"{place}: was made with other settings than the plan has now; choose another --out, or remove it"
+                )
+            if any(known.get(key, value) != value for key, value in of_dataset.items()):  # earlier versions did not say
+                raise ConfigError(f"{place}: is of another dataset than {dataset} is now; choose another --out")
 
     def _possible_config(self, label: str, values: dict[str, Any]) -> Config | None:
         """The settings of a trial; None, and a line about it, if they make no sense together."""
@@ -192,17 +206,19 @@ class Experiment(Findings):
         if not self._is_trained(dataset, run, config):
             file = _write_config(run.with_suffix(".toml"), config)
             commands.append(train_command(self.dataset_path(dataset), run, file))
-        return Job(name, commands, self.places.log(name), claim)
+        return Job(name, commands, self.places.log(dataset, label, run.name), claim=claim)
 
-    def _search(self, dataset: str, label: str) -> Tuned:
-        """Take trials of a search as long as there are any, `num_workers` at a time."""
+    def _search(self, dataset: str, label: str) -> tuple[Tuned, Sequence[int]]:
+        """Take trials of a search as long as there are any, `num_workers` at a time; and those that were given up."""
         place = self.places.tuning(dataset, label)
         search = SharedSearch(self.plan, label, place, lambda: self._earlier_trials(dataset, label))
         running: dict[str, Taken] = {}
+        waits = _Told(self.report, f"tune {dataset} {label}: waiting for what other processes are at")
 
         def take() -> Job | bool:
             if not self.dataset_path(dataset).exists():
                 self._see_that_it_is_prepared(dataset)
+                waits()
                 return True
             while not isinstance(taken := search.take(), bool):
                 if (config := self._possible_config(label, taken.values)) is None:
@@ -211,24 +227,31 @@ class Experiment(Findings):
                 job = self._trial_job(dataset, label, taken.number, config, taken.claim)
                 running[job.name] = taken
                 return job
+            if taken and not running:
+                waits()
             return taken
 
         def finished(outcome: Outcome) -> None:
             taken = running.pop(outcome.job.name)
             path = self.places.trial(dataset, label, taken.number)
-            search.finish(taken, None if outcome.fault is not None else _best_value(path))
+            if outcome.was_killed:
+                search.let_go(taken)
+            else:
+                search.finish(taken, None if outcome.fault is not None else _best_value(path))
             how = "done" if outcome.fault is None else f"FAILED: {outcome.fault}"
             self.report(f"tune {outcome.job.name}: {how} in {_duration(outcome.seconds)}")
 
         run_queue(take, self.num_workers, finished)
-        return search.result()
+        return search.result(), search.given_up
 
     def _see_that_it_is_prepared(self, dataset: str) -> None:
         """See that the process that was joined is there to prepare a dataset.
 
         Raises:
-            ArtifactError: it is not.
+            ArtifactError: it is not, or the dataset was there and is gone.
         """
+        if self.is_leader or self.plan.datasets[dataset].dataset is not None:
+            raise ArtifactError(f"{self.dataset_path(dataset)}: is gone; put it back, and give the same command again")
         with contextlib.suppress(LockedError), artifacts.exclusive(self.out):
             if not self.dataset_path(dataset).exists():
                 raise ArtifactError(
@@ -272,7 +295,7 @@ class Experiment(Findings):
         for protocol in self.plan.protocols:
             if not is_trained or not result_path(run, "test", protocol).exists():
                 commands.append(evaluate_command(run, dataset, protocol))
-        return Job(str(cell), commands, self.places.log(str(cell))) if commands else None
+        return Job(str(cell), commands, self.places.log(cell.dataset, cell.label, run.name), run) if commands else None
 
     def _baseline_job(self, dataset: str, label: str) -> Job | None:
         """What is left to do for a baseline without a run, None if nothing is; it is made once for all protocols."""
@@ -287,9 +310,8 @@ class Experiment(Findings):
                 raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
         if not left:
             return None
-        name = f"{dataset} {label}"
         command = baseline_command(model, self.dataset_path(dataset), left, refit, place)
-        return Job(name, [command], self.places.log(name))
+        return Job(f"{dataset} {label}", [command], self.places.log(dataset, label, "baseline"))
 
     def _is_trained(self, dataset: str, run: Path, config: Config) -> bool:
         """Whether a run is finished; refuses one with other settings or of another dataset."""
@@ -304,8 +326,23 @@ class Experiment(Findings):
         return opened.is_finished()
 
     def _run(self, jobs: Sequence[Job], what: str) -> list[str]:
-        """Run jobs, say how each went and how long the rest will take; the faults."""
+        """Run jobs, say how each went and how long the rest will take; the faults.
+
+        What a process writes that outlived an earlier call of this one comes when that has ended.
+        """
         faults: list[str] = []
+        waiting = list(jobs)
+        waits = _Told(self.report, f"{what}: waiting for processes that were begun before and are still at work")
+
+        def take() -> Job | bool:
+            free = next((job for job in waiting if job.run is None or not artifacts.is_held(job.run)), None)
+            if free is None:
+                if waiting:
+                    waits()
+                return bool(waiting)
+            waiting.remove(free)
+            return free
+
         begun, done = time.perf_counter(), 0
 
         def finished(outcome: Outcome) -> None:
@@ -318,8 +355,22 @@ class Experiment(Findings):
             how = "done" if outcome.fault is None else f"FAILED: {outcome.fault}"
             self.report(f"{what} [{done}/{len(jobs)}] {outcome.job.name}: {how} in {_duration(outcome.seconds)}{rest}")
 
-        run_jobs(jobs, self.num_workers, finished)
+        run_queue(take, self.num_workers, finished)
         return faults
+
+
+@dataclass
+class _Told:
+    """A line that is said once, however often it is true."""
+
+    report: Report
+    line: str
+    is_told: bool = False
+
+    def __call__(self) -> None:
+        if not self.is_told:
+            self.report(self.line)
+        self.is_told = True
 
 
 def _is_same(before: Mapping[str, Any], question: Mapping[str, Any]) -> bool:

@@ -2,18 +2,22 @@
 
 | file in the search's folder | what |
 |---|---|
-| `journal.log` | Optuna's journal: every trial with its settings and its value; nothing is ever taken out of it |
+| `journal.log` | Optuna's journal: every trial with its settings and its value; nothing whole is ever taken out of it |
 | `claims/trial-N.lock` | locked by the worker that runs trial N, and by the training itself, as long as they live |
 | `.lock`, `journal.lock` | held while a trial is given out; while the journal is read or written |
 
 Trials are given out one at a time, and none once the journal has as many as the plan says. A worker that is killed
 loses its lock with its life, on this machine or another one; whoever asks next gets its trial again, with the same
-settings, and the training continues from its last checkpoint. The settings of a trial depend on the values that were
+settings, and the training continues from its last checkpoint. So it is with a training that is killed, which a worker
+begins again once. The settings of a trial depend on the values that were
 known when it was given out: with several workers that is a matter of timing, with one they are always the same.
 """
 
 import contextlib
+import json
+import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +25,7 @@ from typing import IO, Any
 
 from syncrec import artifacts
 from syncrec.config import Config
-from syncrec.errors import LockedError
+from syncrec.errors import ArtifactError, LockedError
 from syncrec.experiments.plan import Plan
 from syncrec.experiments.tuning import (
     Tuned,
@@ -39,6 +43,7 @@ __all__ = ["JOURNAL_NAME", "EarlierTrial", "SharedSearch", "Taken", "earlier_val
 JOURNAL_NAME = "journal.log"
 _STUDY = "search"
 _LOCK_POLL_S = 0.01
+_MOST_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -62,20 +67,31 @@ class EarlierTrial:
 class _JournalLock:
     """What Optuna takes while it reads or writes; its own locks stay for 30 seconds where a process is killed."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
         self._file: IO[str] | None = None
 
     def acquire(self) -> bool:
-        while (file := artifacts.claim(self._path)) is None:
+        while (file := artifacts.claim(self._journal.with_suffix(".lock"))) is None:
             time.sleep(_LOCK_POLL_S)
         self._file = file
+        _cut_torn_line(self._journal)
         return True
 
     def release(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _cut_torn_line(journal: Path) -> None:
+    """Take away what a process wrote of a line before it was killed, or the disk was full: Optuna would add to it."""
+    with contextlib.suppress(FileNotFoundError), journal.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+            os.fsync(file.fileno())
 
 
 class SharedSearch:
@@ -90,31 +106,53 @@ class SharedSearch:
         self._plan, self._label, self._place, self._earlier = plan, label, place, earlier
         self._optuna = import_optuna()
         self._study: Any = None
+        self._journal = place / JOURNAL_NAME
+        self._killed: Counter[int] = Counter()
+
+    @property
+    def given_up(self) -> list[int]:
+        """Numbers of the trials whose training was killed each time it was begun here; they have not ended."""
+        return sorted(number for number, times in self._killed.items() if times >= _MOST_ATTEMPTS)
 
     def take(self) -> Taken | bool:
-        """A trial to run; true if there may be one later, false if all have ended."""
+        """A trial to run; true if there may be one later, false if all have ended, or are given up.
+
+        Raises:
+            ArtifactError: the journal is damaged, or cannot be written.
+        """
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(artifacts.exclusive(self._place))
             except LockedError:  # another worker is taking one
                 return True
+            stack.enter_context(artifacts.clear_write_errors(self._journal))
             study = self._open()
             trials = study.get_trials(deepcopy=False)
             state = self._optuna.trial.TrialState
-            for trial in trials:
-                if trial.state == state.RUNNING and (taken := self._take_over(trial)):
+            running = [t for t in trials if t.state == state.RUNNING and t.number not in self.given_up]
+            for trial in running:
+                if taken := self._take_over(trial):
                     return taken
             waiting = any(trial.state == state.WAITING for trial in trials)
             if waiting or len(trials) < self._plan.tuning.trials:
                 return self._ask(sum(trial.state != state.WAITING for trial in trials))
-            return any(trial.state == state.RUNNING for trial in trials)
+            return bool(running)
 
     def finish(self, taken: Taken, value: float | None) -> None:
-        """Keep the validation metric of a trial, None if it failed, and let it go."""
-        if value is None:
-            self._study.tell(taken.number, state=self._optuna.trial.TrialState.FAIL)
-        else:
-            self._study.tell(taken.number, value)
+        """Keep the validation metric of a trial, None if it failed, and let it go.
+
+        Raises:
+            ArtifactError: the journal cannot be written; the trial will be given out again.
+        """
+        with taken.claim, artifacts.clear_write_errors(self._journal):
+            if value is None:
+                self._study.tell(taken.number, state=self._optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(taken.number, value)
+
+    def let_go(self, taken: Taken) -> None:
+        """A trial whose training was killed, which says nothing of its settings: it is given out again, or given up."""
+        self._killed[taken.number] += 1
         taken.claim.close()
 
     def result(self) -> Tuned:
@@ -126,12 +164,17 @@ class SharedSearch:
     def _open(self) -> Any:
         """The study, made when it is first asked for."""
         if self._study is None:
-            lock = _JournalLock(self._place / "journal.lock")
-            journal = self._optuna.storages.journal.JournalFileBackend(str(self._place / JOURNAL_NAME), lock)
-            storage = self._optuna.storages.JournalStorage(journal)
-            self._study = self._optuna.create_study(
-                storage=storage, study_name=_STUDY, direction="maximize", load_if_exists=True
-            )
+            lock = _JournalLock(self._journal)
+            try:
+                journal = self._optuna.storages.journal.JournalFileBackend(str(self._journal), lock)
+                storage = self._optuna.storages.JournalStorage(journal)
+                self._study = self._optuna.create_study(
+                    storage=storage, study_name=_STUDY, direction="maximize", load_if_exists=True
+                )
+            except json.JSONDecodeError as error:
+                raise ArtifactError(
+                    f"{self._journal}: is damaged ({error}); remove {self._place} to search anew"
+                ) from None
         if not self._study.get_trials(deepcopy=False):
             self._begin()
         return self._study
