@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 LATER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "model": {"unknown_items": "read"},
     "loss": {"mean_over": "targets"},
     "transfer": {"weights": "relative"},
 }
@@ -113,6 +114,11 @@ class ModelConfig(Section):
     time: bool = Field(
         True,
         description="embed the period of each event and the time since the one before it; not in the paper",
+    )
+    unknown_items: Literal["skip", "read"] = Field(
+        "skip",
+        description="items of a history that have no training event, whose vectors no training has put into a history: "
+        "skip them, or read them as the paper does",
     )
     sharded_items: bool = Field(
         False,

@@ -25,7 +25,9 @@ from builders import (
     training_batch,
 )
 from syncrec.checkpoint import load_checkpoint, load_module, save_checkpoint
+from syncrec.data.packing import history_batch
 from syncrec.models.interface import SequentialModel
+from syncrec.models.scoring import encode_packed
 
 CATALOGUE = catalogue_of(5, 1, 7)
 T = 6
@@ -117,6 +119,26 @@ class ModelContract:
         model = build(name, score=score)
         chosen = torch.tensor([[3, 0], [12, 3]])
         torch.testing.assert_close(model.item_vectors(chosen), model.item_vectors()[chosen])
+
+    def test_a_question_skips_items_that_training_has_not_seen(self, name):
+        histories = [[0, 6, 1, 12], [1, 6], [0, 1], []]
+        gaps = [[0, 6, 1, 12], [3, 1, 8, 6], [0, 1, 3, 8], [8, 3]]
+
+        def answers(model, asked):
+            times = [np.arange(len(history)) for history in asked]
+            packed = history_batch(
+                model.packer(), [np.array(h, dtype=np.int64) for h in asked], np.array([0, 2, 0, 2]), times
+            )
+            return {name: in_given_order(packed, found) for name, found in encode_packed(model, packed).items()}
+
+        model = build(name, time=False).eval()
+        model.is_known[[3, 8]] = False
+        for answer, expected in answers(model, histories).items():
+            torch.testing.assert_close(answers(model, gaps)[answer], expected, **CLOSE)
+        reading = build(name, time=False, unknown_items="read").eval()
+        assert "is_known" not in reading.state_dict()
+        for answer, expected in answers(reading, histories).items():
+            assert not torch.allclose(answers(reading, gaps)[answer], expected, **CLOSE)
 
     @pytest.mark.parametrize("is_training", [False, True], ids=["evaluation", "training"])
     def test_a_later_item_never_changes_an_earlier_output(self, name, is_training):

@@ -15,6 +15,7 @@ from builders import (
     small_model,
     training_batch,
 )
+from prepared import arrays_of, write
 from syncrec.data.catalogue import Catalogue
 from syncrec.data.packing import BatchPacker, query_batches, training_batches, training_users
 from syncrec.models.batch import TensorBatch
@@ -74,6 +75,15 @@ def test_no_answer_depends_on_a_position_that_training_never_asks_for(name, posi
     for batch, answers in zip(queries, before, strict=True):
         for answer, found in model.encode(batch).items():
             assert torch.equal(found, answers[answer])
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_known_are_the_items_before_the_end_of_training(tmp_path, split):
+    dataset = write(tmp_path / "dataset", arrays_of([[0, 1, 9, 8], [0, 1, 2, 7]], None), "leave-one-out")
+    model = small_model(Catalogue.of(dataset))
+    assert model.is_known.all()
+    model.observe(dataset, np.asarray(dataset.train_end if split == "validation" else dataset.validation_end))
+    assert np.flatnonzero(model.known_items).tolist() == [0, 1] + ([2, 9] if split == "test" else [])
 
 
 def test_positions_count_from_either_end_of_a_segment():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from builders import catalogue_of, in_given_order, query_batch, random_histories, shake, small_model, times_of
+from builders import catalogue_of, in_given_order, random_histories, shake, small_model, times_of
+from syncrec.data.packing import history_batch
 from syncrec.models.registry import MODELS
 from syncrec.models.scoring import encode_packed
 
@@ -19,7 +20,8 @@ FROZEN = ["sasrec", "syncrec"]
 def check_answers(model, histories, domains):
     """The frozen model's query vectors are the model's own."""
     times = [times_of(history) for history in histories]
-    packed, _ = query_batch(model.catalogue, histories, domains, T, times)
+    items = [np.asarray(history, dtype=np.int64) for history in histories]
+    packed = history_batch(model.packer(), items, np.asarray(domains), [np.asarray(t, dtype=np.int64) for t in times])
     wanted = {name: in_given_order(packed, found) for name, found in encode_packed(model, packed).items()}
     asked = [
         (np.asarray(h, dtype=np.int64), np.asarray(t, dtype=np.int64)) for h, t in zip(histories, times, strict=True)
@@ -45,6 +47,18 @@ def test_it_answers_as_the_model_does(name, score, time, positions):
     check_answers(model, random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30]), [0, 2, 1, 1, 0, 2])
     for length in (0, 1, 6, 9):
         check_answers(model, random_histories(CATALOGUE, [length], seed=length), [2])
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_it_skips_the_items_that_the_model_skips(name):
+    model = frozen_model(name, item_similarity=True)
+    model.is_known[[0, 1, 2, 9, 11]] = False
+    histories = random_histories(CATALOGUE, [0, 1, 6, 4, 9, 30])
+    packed = history_batch(
+        model.packer(), [np.asarray(h, dtype=np.int64) for h in histories], np.array([0, 2, 1, 1, 0, 2])
+    )
+    assert len(packed.cross.tokens.ravel()) and not np.isin(packed.cross.tokens, [1, 2, 9, 11]).any()
+    check_answers(model, histories, [0, 2, 1, 1, 0, 2])
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -76,6 +76,33 @@ def test_items_keep_their_rows_whatever_their_number_and_new_ones_are_fresh(plac
         assert torch.allclose(*rows, atol=1e-6)
 
 
+@pytest.mark.parametrize("was_known", [True, False])
+def test_items_known_before_stay_known(place, earlier, tmp_path, was_known):
+    new = prepare(place / "new.csv", out=tmp_path / "new")
+    item, other = ("films", "f1"), ("films", "f2")
+    old, model = (small_model(Catalogue.of(dataset)) for dataset in (earlier.dataset, new))
+    old.is_known.zero_()
+    old.is_known[earlier.dataset.item_index(*item)] = was_known
+    model.is_known.zero_()
+    model.is_known[new.item_index(*other)] = True
+    EarlierRun(tmp_path, TrainedModel(old, None, 0), earlier.dataset).give_weights(model, new)
+    expected = {new.item_index(*other)} | ({new.item_index(*item)} if was_known else set())
+    assert set(np.flatnonzero(model.known_items).tolist()) == expected
+
+
+def test_a_run_from_before_items_were_skipped_can_be_begun_from(place, earlier, tmp_path):
+    settings = [*SETTINGS, "model.unknown_items=read"]
+    train(place / "old", tmp_path / "reading", settings=settings, show_progress=False)
+    begun = EarlierRun.open(tmp_path / "reading", place / "old")
+    model = small_model(
+        Catalogue.of(begun.dataset), **{**begun.trained.model.config.model_dump(), "unknown_items": "skip"}
+    )
+    begun.give_weights(model, begun.dataset)
+    assert np.array_equal(model.known_items, np.asarray(begun.dataset.item_counts) > 0)
+    back = small_model(Catalogue.of(begun.dataset), **begun.trained.model.config.model_dump())
+    EarlierRun(tmp_path, TrainedModel(model, None, 0), begun.dataset).give_weights(back, begun.dataset)
+
+
 def test_it_is_better_from_the_start_than_a_fresh_one(place):
     train(
         place / "old",

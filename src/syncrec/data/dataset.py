@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from syncrec import artifacts
+from syncrec.data.ranges import event_ranges
 from syncrec.data.string_table import StringTable
 from syncrec.errors import ArtifactError, UnknownDomainError, UnknownItemError, UnknownUserError
 
@@ -204,6 +205,12 @@ class Dataset:
     def history(self, user: int) -> npt.NDArray[np.int32]:
         """All events of a user, item indices in time order."""
         return self.items[self.user_offsets[user] : self.user_offsets[user + 1]]
+
+    def counts_before(self, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Events of each item before the event index `ends[u]` of every user u, at or after the training's end, [I]."""
+        _, later = event_ranges(np.asarray(self.train_end), ends)
+        added = np.bincount(np.asarray(self.items)[later], minlength=self.num_items)
+        return np.asarray(self.item_counts) + added
 
     def queries(self, split: Split) -> Queries:
         """Every event of `split` as a query whose history is all that the user did before it."""

@@ -153,13 +153,19 @@ class BatchPacker:
     """Makes packed batches from events of a catalogue; a view that is not in `views` is left empty."""
 
     def __init__(
-        self, catalogue: Catalogue, max_length: int, views: Collection[ViewName] = ("cross", "single")
+        self,
+        catalogue: Catalogue,
+        max_length: int,
+        views: Collection[ViewName] = ("cross", "single"),
+        is_known: npt.NDArray[np.bool_] | None = None,
     ) -> None:
+        """`is_known` [I]: items that a question reads in a history, skipping all others; None: it reads every one."""
         self.catalogue = catalogue
         self.max_length = max_length
         self.views = frozenset(views)
         self._offsets = np.asarray(catalogue.offsets, dtype=np.int64)
         self._community_of = catalogue.community_of
+        self._is_known = is_known
         self._num_communities = int(self._community_of.max(initial=0)) + 1
 
     def training_batch(self, events: Ints, lengths: Ints, times: Ints | None = None) -> PackedBatch:
@@ -196,18 +202,21 @@ class BatchPacker:
     def query_batch(self, events: Ints, lengths: Ints, domains: Ints, times: Ints | None = None) -> PackedBatch:
         """One question a history: the next item after all its events (at most T, none is fine), in `domains`.
 
+        Of these the ones with items that are known are read.
+
         `times` are those of the events, unix seconds; None: all the same.
         """
         tokens, count = self._tokens(events, times), len(lengths)
         cross, cross_slots = self._empty_view(count)
         single, single_slots = self._empty_view(count)
         users = np.repeat(np.arange(count), lengths)
+        is_known = np.True_ if self._is_known is None else self._is_known[events]
         if "cross" in self.views:
             is_read = self._community_of[tokens.domains] == self._community_of[domains][users]
-            cross, cross_slots = self._after_start(*_taken(tokens, users, is_read, count), None)
+            cross, cross_slots = self._after_start(*_taken(tokens, users, is_read & is_known, count), None)
         if "single" in self.views:
             is_own = tokens.domains == domains[users]
-            single, single_slots = self._after_start(*_taken(tokens, users, is_own, count), domains)
+            single, single_slots = self._after_start(*_taken(tokens, users, is_own & is_known, count), domains)
         unknown = np.full(count, -1, dtype=np.int64)
         return self._batch(cross, single, unknown, domains, np.arange(count), cross_slots, single_slots)
 

@@ -106,15 +106,18 @@ class _Segments:
         self._offsets = np.asarray(model.catalogue.offsets, dtype=np.int64)
         self._num_items, self._num_domains = model.catalogue.num_items, model.catalogue.num_domains
         self._length, self._community_of = model.config.max_length, model.catalogue.community_of
+        self._is_known = model.known_items
 
     def cross(self, histories: Sequence[tuple[Ints, Ints]], asked: Ints) -> list[_Segment]:
-        """The last T events of each history, of these what the community of the domain `asked` [N] has."""
+        """The last T events of each history, of these what is known and the community of `asked` [N] has."""
         return [self._cross(*history, number) for history, number in zip(histories, asked.tolist(), strict=True)]
 
     def _cross(self, items: Ints, times: Ints, asked: int) -> _Segment:
         items, times = items[-self._length :], times[-self._length :]
         domains = self._offsets.searchsorted(items, side="right") - 1
         is_read = self._community_of[domains] == self._community_of[asked]
+        if self._is_known is not None:
+            is_read &= self._is_known[items]
         return self._num_items, self._num_domains, items[is_read], domains[is_read], times[is_read]
 
     def single(self, cross: _Segment, domain: int) -> _Segment:

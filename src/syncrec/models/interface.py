@@ -58,6 +58,8 @@ class SequentialModel(nn.Module, ABC):
     answer_names: tuple[AnswerName, ...]
     is_alone: Tensor
     """Which domains read themselves alone, bool [D]."""
+    is_known: Tensor
+    """Which items have training events, bool [I]; only with `model.unknown_items = skip`."""
     is_causal: ClassVar[bool] = True
     """Whether a training batch is answered as it is, each target from the events before it alone; if not, only what
     `training_questions` makes of it is."""
@@ -78,6 +80,8 @@ class SequentialModel(nn.Module, ABC):
             ShardedTable(catalogue.num_tokens, config.dim, std=0.02) if config.sharded_items else None,
             self.position_count,
         )
+        if config.unknown_items == "skip":
+            self.register_buffer("is_known", torch.ones(catalogue.num_items, dtype=torch.bool))
         self.register_buffer("is_alone", torch.as_tensor(catalogue.is_alone), persistent=False)
         self._has_lone_domain = bool(catalogue.is_alone.any())
         self.similarity = None
@@ -109,7 +113,12 @@ class SequentialModel(nn.Module, ABC):
 
     def packer(self) -> BatchPacker:
         """What packs histories for it."""
-        return BatchPacker(self.catalogue, self.config.max_length, self.views)
+        return BatchPacker(self.catalogue, self.config.max_length, self.views, self.known_items)
+
+    @property
+    def known_items(self) -> npt.NDArray[np.bool_] | None:
+        """Which items a question reads in a history [I]; None: all of them (`model.unknown_items`)."""
+        return self.is_known.cpu().numpy() if self.config.unknown_items == "skip" else None
 
     def training_questions(self, batch: TensorBatch, generator: torch.Generator) -> TensorBatch:  # noqa: ARG002
         """What is asked of a training batch: all its targets, each after the events before it.
@@ -171,17 +180,18 @@ class SequentialModel(nn.Module, ABC):
     def observe(self, dataset: Dataset, ends: npt.NDArray[np.int64]) -> None:
         """Take what the model begins from, beside random weights, out of the events it will be trained on.
 
-        Called once before the first step. Here it is the last position that training asks for, and the first values of
-        the item table (`model.item_start`), of each community by itself, or of each domain for a model of the single
-        view. What a subclass takes besides must be
-        buffers whose shapes follow from the catalogue and the configuration, so that it is saved and loaded with the
-        weights.
+        Called once before the first step. Here it is which items have such events, the last position that training
+        asks for, and the first values of the item table (`model.item_start`), of each community by itself, or of each
+        domain for a model of the single view. What a subclass takes besides must be buffers whose shapes follow from
+        the catalogue and the configuration, so that it is saved and loaded with the weights.
 
         Args:
             dataset: whose events are read.
             ends: event index where each user's training events end, int64 [U].
         """
         together = self.catalogue.community_of if "cross" in self.views else np.arange(dataset.num_domains)
+        if self.config.unknown_items == "skip":
+            self.is_known.copy_(torch.from_numpy(dataset.counts_before(ends) > 0))
         self._end_positions(longest_segments(dataset, ends, together, self.config.max_length) - 1)
         if self.config.item_start == "co-occurrence":
             begin_from_co_occurrence(self.embedding.items.weight, dataset, ends, together)

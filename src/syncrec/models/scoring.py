@@ -13,7 +13,6 @@ from torch import Tensor
 
 from syncrec.data.dataset import Dataset, Queries
 from syncrec.data.packing import PackedBatch, query_batches
-from syncrec.data.ranges import event_ranges
 from syncrec.models.batch import TensorBatch
 from syncrec.models.interface import SequentialModel
 
@@ -116,10 +115,7 @@ class PopularityScorer:
     """Every query's score of an item is the item's number of events: of training, or before the later `ends` [U]."""
 
     def __init__(self, dataset: Dataset, ends: Ints | None = None) -> None:
-        counts = np.asarray(dataset.item_counts)
-        if ends is not None:
-            _, later = event_ranges(np.asarray(dataset.train_end), ends)
-            counts = counts + np.bincount(dataset.items[later], minlength=dataset.num_items)
+        counts = np.asarray(dataset.item_counts) if ends is None else dataset.counts_before(ends)
         self._counts = counts.astype(np.float32)
 
     def scores(self, queries: Ints, item_start: int, item_stop: int) -> Floats:

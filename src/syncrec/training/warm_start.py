@@ -1,8 +1,9 @@
 """Beginning from the weights of an earlier run, on a dataset with other users and with new items.
 
 What belongs to items is matched by (domain, id): an item keeps its row wherever it is numbered now, and an item that is
-new keeps the fresh one. What belongs to periods of time is matched by time. What a model observes in its training
-events (buffers) is that of the new ones. Everything else is copied.
+new keeps the fresh one; known are the items of the new training events and those that were known before. What belongs
+to periods of time is matched by time. What else a model observes in its training events (buffers) is that of the new
+ones. Everything else is copied.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from syncrec.runs import RunDirectory, TrainedModel
 __all__ = ["EarlierRun"]
 
 _ITEMS = "embedding.items.weight"
-_MAY_DIFFER = {"dropout", "item_start", "sharded_items"}
+_IS_KNOWN = "is_known"
+_MAY_DIFFER = {"dropout", "item_start", "sharded_items", "unknown_items"}
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,27 @@ class EarlierRun:
         `is_second`: for a second fit, which is trained on validation events itself.
         """
         source = (self.refitted if is_second and self.refitted else self.trained).model
-        old = {name: tensor.detach() for name, tensor in source.state_dict().items()}
+        old = {name: tensor.detach() for name, tensor in source.state_dict().items() if name != _IS_KNOWN}
         fresh = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         observed = {name: fresh[name] for name, _ in model.named_buffers() if name in fresh}
+        if _IS_KNOWN in fresh:
+            observed[_IS_KNOWN] = self._known_items(source, fresh[_IS_KNOWN], dataset)
         weights = {**old, **observed, _ITEMS: self._item_rows(source, model, fresh[_ITEMS], dataset)}
         for name in _time_embeddings(model):
             edges, periods = f"{name}.edges", f"{name}.periods.weight"
             weights[periods] = _periods(old[periods], old[edges], fresh[edges])
         load_module(model, weights, str(self.path))
+
+    def _known_items(self, source: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
+        """The items of `dataset` that are known by its training events, `fresh` [I], or were to `source`."""
+        was_known = source.known_items
+        if was_known is None:
+            was_known = np.asarray(self.dataset.item_counts) > 0
+        here, there = _matches(self.dataset, dataset, 0, dataset.num_items)
+        items = there < self.dataset.num_items  # the rest are start tokens
+        known = fresh.clone()
+        known[torch.from_numpy(here[items])] |= torch.from_numpy(was_known[there[items]]).to(fresh.device)
+        return known
 
     @torch.no_grad()
     def _item_rows(self, source: SequentialModel, model: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
