@@ -1,0 +1,93 @@
+"""How long does the gain of a joint model last? Its difference to the twin by the time since the end of training.
+
+    syncrec benchmark configs/no_domain_loses_recent.toml --out recent --workers 2
+    python benchmarks/gain_by_age.py recent
+
+For a plan whose dataset is cut in time (`split = "temporal"`): NDCG@10 of the fused answer (or the only one), full
+ranking, of the test targets of so many weeks after the last event that was trained on, and the paired difference over
+all seeds with its 95 % interval, over users and seeds. *known* is the share of targets whose item has training events.
+"""
+
+import argparse
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from syncrec.data.dataset import Dataset
+from syncrec.evaluation import EvaluationResult, load_result, metric_values
+from syncrec.evaluation.groups import choose_answer
+from syncrec.evaluation.metrics import MACRO
+from syncrec.stats import PairedSample, paired_bootstrap
+
+METRIC = "ndcg@10"
+WEEK_S = 7 * 86_400
+EDGES = (0, 2, 4, 8, 13, 26, 1_000)
+
+
+def results_of(experiment: Path, dataset: str, model: str) -> dict[str, EvaluationResult]:
+    """The test results of a model, by seed."""
+    found = sorted((experiment / "runs" / dataset / model).glob("seed-*/results/test-full.json"))
+    return {path.parts[-3]: load_result(path) for path in found}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", type=Path, help="folder of `syncrec benchmark`")
+    parser.add_argument("--dataset", default="four_domains", help="its name in the plan, prepared from a log")
+    parser.add_argument("--model", default="syncrec", help="row of the joint model")
+    parser.add_argument("--twin", default="sasrec-single", help="row it is compared with")
+    options = parser.parse_args()
+    data = Dataset(options.experiment / "datasets" / options.dataset)
+    if data.manifest["settings"]["split"] != "temporal":
+        raise SystemExit(f"{data.path}: is not cut in time; only there has a model one age")
+    joint, twin = (results_of(options.experiment, options.dataset, name) for name in (options.model, options.twin))
+    if not (seeds := sorted(joint.keys() & twin.keys())):
+        raise SystemExit(f"{options.experiment}: no seed of which both {options.model} and {options.twin} are finished")
+    is_refitted = joint[seeds[0]].provenance.config["training"]["refit"] == "validation"
+    ends = np.asarray(data.validation_end if is_refitted else data.train_end)
+    starts, times = np.asarray(data.user_offsets)[:-1], np.asarray(data.timestamps)
+    trained = [times[end - 1] for start, end in zip(starts, ends, strict=True) if end > start]
+    queries = data.queries("test")
+    weeks = (times[queries.target_events] - max(trained)) / WEEK_S
+    is_known = data.counts_before(ends)[queries.targets] > 0
+    values = [
+        np.array([metric_values(METRIC, found[seed].answers[choose_answer(found[seed])].ranks) for seed in seeds])
+        for found in (joint, twin)
+    ]
+    print(f"{len(seeds)} seeds\n")
+    columns = (
+        "weeks after training",
+        "domain",
+        "targets",
+        "known",
+        options.twin,
+        options.model,
+        "change",
+        "95 % interval",
+    )
+    print(f"| {' | '.join(columns)} |")
+    print("| --: | :-- | --: | --: | --: | --: | --: | --: |")
+    for low, high in pairwise(EDGES):
+        for number, domain in [*enumerate(data.domains), (None, MACRO)]:
+            mask = (weeks > low) & (weeks <= high) if low else weeks <= high
+            if number is not None:
+                mask = mask & (queries.domains == number)
+            if not mask.any():
+                continue
+            strata = queries.domains[mask]
+            sample = PairedSample(values[0][:, mask], values[1][:, mask], queries.users[mask], strata)
+            change = paired_bootstrap(sample, seed=0).relative
+            means = [np.mean([side[:, mask][:, strata == s].mean() for s in np.unique(strata)]) for side in values]
+            known = np.mean([is_known[mask][strata == s].mean() for s in np.unique(strata)])
+            age = f"{low} to {high if high < EDGES[-1] else 'the end'}"
+            interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f} %"
+            print(
+                f"| {age} | {domain} | {mask.sum():,} | {known:.0%} | {means[1]:.4f} | {means[0]:.4f} "
+                f"| {100 * change.estimate:+.1f} % | {interval} |"
+            )
+
+
+if __name__ == "__main__":
+    main()
