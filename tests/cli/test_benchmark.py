@@ -33,9 +33,8 @@ def test_a_part_of_a_plan_is_run_alone(call, plan, tmp_path):
     )
     assert f"results: {out / 'results.md'}" in text
     report = (out / "results.md").read_text()
-    assert "item-knn" in report
-    assert "popularity" in report
-    assert "sasrec" not in report
+    assert "## one, full" in report
+    assert "- one, full: sasrec\n- two, full: sasrec, popularity, item-knn\n" in report, "and what the plan lacks"
     assert not (out / "runs").exists()
 
 

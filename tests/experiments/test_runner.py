@@ -219,15 +219,13 @@ def test_what_was_made_otherwise_than_the_plan_now_says_is_refused(experiment, t
             action()
 
 
-def test_a_result_that_lies_there_twice_is_refused(experiment, tmp_path):
+def test_a_result_in_the_place_of_another_is_refused(experiment, tmp_path):
     copied = replace(experiment, out=Path(shutil.copytree(experiment.out, tmp_path / "copied")))
     first, second = (
         result_path(copied.places.run(Cell("small", "syncrec", seed)), "test", "full") for seed in copied.plan.seeds[:2]
     )
     shutil.copy(first, second)
-    with pytest.raises(
-        ConfigError, match=f"seed {copied.plan.seeds[0]} of syncrec, as .*; remove the one in the wrong"
-    ):
+    with pytest.raises(ConfigError, match=r"is of syncrec, seed 0; this is the place of seed 1 of syncrec; remove it"):
         copied.results("small", "full")
 
 

@@ -1,11 +1,13 @@
 """What an experiment's directory holds so far: results, logs, what tuning chose."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from syncrec import artifacts
+from syncrec.baselines import is_baseline_result
+from syncrec.config import with_later_settings
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ConfigError
 from syncrec.evaluation import EvaluationResult, load_result, result_path
@@ -24,40 +26,72 @@ class Findings:
     _datasets: dict[str, Dataset] = field(default_factory=dict, init=False)
 
     def results(self, dataset: str, protocol: str) -> dict[str, list[EvaluationResult]]:
-        """What there is so far: the results of each model, one a seed; of no run that is still to be trained."""
+        """What there is so far: the results of each model, one a seed; of no run that is still to be trained.
+
+        Raises:
+            ConfigError: one is of another dataset, model or seed, or of other settings, than its place says.
+        """
         found = {}
         for label in self.plan.models:
-            files = [path for path in self._result_files(dataset, label, protocol) if path.exists()]
-            if files:
-                found[label] = [self.result(dataset, path) for path in files]
-                self._check_seeds(label, files, found[label])
+            if self.plan.is_baseline(label):
+                path = result_path(self.places.baseline(dataset, label), "test", protocol)
+                own = [self.baseline_result(dataset, label, path)] if path.exists() else []
+            else:
+                own = [result for seed in self.plan.seeds if (result := self._result(dataset, label, seed, protocol))]
+            if own:
+                found[label] = own
         return found
 
-    def _check_seeds(self, label: str, files: Sequence[Path], results: Sequence[EvaluationResult]) -> None:
-        """See that no result of a model is there twice.
+    def missing(self, results: Mapping[str, Sequence[EvaluationResult]]) -> list[str]:
+        """What the results of a dataset lack of the plan: a model, or some of its seeds, in words."""
+        lacking = []
+        for label in self.plan.models:
+            seeds = {result.provenance.seed for result in results.get(label, ())}
+            left = [] if self.plan.is_baseline(label) else [str(s) for s in self.plan.seeds if s not in seeds]
+            if not seeds:
+                lacking.append(label)
+            elif left:
+                lacking.append(f"{label} (seed{'s' if len(left) > 1 else ''} {', '.join(left)})")
+        return lacking
+
+    def _result(self, dataset: str, label: str, seed: int, protocol: str) -> EvaluationResult | None:
+        """The result of a cell whose run has ended; None if it has not, or its settings are not chosen yet."""
+        run = self.places.run(Cell(dataset, label, seed))
+        path = result_path(run, "test", protocol)
+        if not self.is_ready(dataset, label) or not _is_finished(run) or not path.exists():
+            return None
+        result = self._of_dataset(dataset, path)
+        provenance = result.provenance
+        if (provenance.model, provenance.seed) != (self.plan.model_name(label), seed):
+            raise ConfigError(
+                f"{path}: is of {provenance.model}, seed {provenance.seed}; this is the place of seed {seed} of "
+                f"{label}; remove it, and give the command again"
+            )
+        wanted = self.plan.config(label, seed, self.chosen(dataset, label))
+        if with_later_settings(provenance.config) != wanted.model_dump(mode="json"):
+            raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
+        return result
+
+    def baseline_result(self, dataset: str, label: str, path: Path) -> EvaluationResult:
+        """A result file of a model without a run.
 
         Raises:
-            ConfigError: one is.
+            ConfigError: it is of another dataset than the plan's, or was made otherwise.
         """
-        places: dict[int, Path] = {}
-        for path, result in zip(files, results, strict=True):
-            seed = result.provenance.seed
-            if seed in places:
-                raise ConfigError(
-                    f"{path}: is of seed {seed} of {label}, as {places[seed]} is; remove the one in the wrong place, "
-                    "and give the command again"
-                )
-            places[seed] = path
+        result = self._of_dataset(dataset, path)
+        if not is_baseline_result(result, self.plan.model_name(label), self.plan.refit(label)):
+            raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
+        return result
 
-    def result(self, dataset: str, path: Path) -> EvaluationResult:
-        """A result file.
-
-        Raises:
-            ConfigError: it is of another dataset than the plan's.
-        """
+    def _of_dataset(self, dataset: str, path: Path) -> EvaluationResult:
         result = load_result(path)
         self.check_dataset(dataset, result.dataset_checksum, result.domains, path)
         return result
+
+    def is_ready(self, dataset: str, label: str) -> bool:
+        """Whether a row's settings are known: those that tuning is to choose may not have been found."""
+        tuned = self.plan.models[label].like or label
+        return not self.plan.is_tuned(tuned) or (self.places.tuning(dataset, tuned) / "chosen.json").exists()
 
     def dataset(self, name: str) -> Dataset:
         """A dataset of the plan, once it is prepared; its content is not read."""
@@ -86,10 +120,11 @@ class Findings:
         """The same as far as it counts: a row that is `like` another may set a tuned key itself."""
         return {key: self.plan.models[label].settings.get(key, v) for key, v in self.chosen(dataset, label).items()}
 
-    def tuning_trials(self, dataset: str, label: str) -> int:
-        """How many trials were spent on a model itself."""
+    def tuning_trials(self, dataset: str, label: str) -> tuple[int, int]:
+        """How many trials were spent on a model itself, and how many of them failed."""
         path = self.places.tuning(dataset, label) / "chosen.json"
-        return len(artifacts.read_json(path, "chosen settings")["trials"]) if path.exists() else 0
+        trials = artifacts.read_json(path, "chosen settings")["trials"] if path.exists() else []
+        return len(trials), sum(trial["value"] is None for trial in trials)
 
     def cpu_seconds(self, dataset: str, label: str) -> list[float]:
         """CPU seconds of training of each finished run."""
@@ -102,8 +137,9 @@ class Findings:
 
     def num_parameters(self, dataset: str, label: str) -> int | None:
         """Numbers that the model learns; None for a model that is no run, or without a run so far."""
-        run = self.places.run(Cell(dataset, label, self.plan.seeds[0]))
-        if not (run / "best.safetensors").exists():
+        runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
+        run = next((run for run in runs if (run / "best.safetensors").exists()), None)
+        if run is None:
             return None
         from syncrec.models.registry import build_model
         from syncrec.runs import RunDirectory
@@ -119,13 +155,6 @@ class Findings:
     def dataset_path(self, name: str) -> Path:
         """Where a dataset of the plan lies once it is prepared."""
         return self.plan.datasets[name].dataset or self.places.dataset(name)
-
-    def _result_files(self, dataset: str, label: str, protocol: str) -> list[Path]:
-        """Where the results are to be found of what needs no run, or of finished runs."""
-        if self.plan.is_baseline(label):
-            return [result_path(self.places.baseline(dataset, label), "test", protocol)]
-        runs = (self.places.run(Cell(dataset, label, seed)) for seed in self.plan.seeds)
-        return [result_path(run, "test", protocol) for run in runs if _is_finished(run)]
 
     def _logs(self, dataset: str, label: str) -> Iterator[list[dict[str, Any]]]:
         for seed in self.plan.seeds:

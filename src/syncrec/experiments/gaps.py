@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
+from syncrec.answers import main_answer
 from syncrec.evaluation import EvaluationResult
 from syncrec.experiments.findings import Findings
 from syncrec.experiments.plan import Plan
@@ -50,7 +51,7 @@ def _of_dataset(
         seed = joint.provenance.seed
         gaps = experiment.last_record(dataset, plan.subject_label, seed).get("transfer_gap", {})
         if seed in twins and "cross" in joint.answers:
-            ours, alone = _means(plan, joint, "cross"), _means(plan, twins[seed], next(iter(twins[seed].answers)))
+            ours, alone = _means(plan, joint, "cross"), _means(plan, twins[seed], main_answer(twins[seed].answers))
             points += [GapPoint(dataset, seed, d, gaps[d], ours[d] / alone[d] - 1) for d in gaps if alone.get(d)]
     return points
 

@@ -24,7 +24,7 @@ from syncrec.evaluation.protocols import find_protocol
 from syncrec.evaluation.results import Estimate, EvaluationResult
 from syncrec.models.registry import find_model
 
-__all__ = ["Cell", "ModelEntry", "Part", "Plan", "Range", "load_plan"]
+__all__ = ["Cell", "ModelEntry", "Part", "Plan", "Range", "load_plan", "load_plans"]
 
 Value = bool | int | float | str
 Label = TypeVar("Label", str, int)
@@ -243,7 +243,12 @@ def _chosen(kind: str, wanted: Collection[Label], known: Collection[Label]) -> l
 
 
 def load_plan(path: Path, part: Part | None = None) -> Plan:
-    """The plan in a TOML file, or `part` of it, its paths made absolute.
+    """The plan in a TOML file, or `part` of it: the second of `load_plans`."""
+    return load_plans(path, part)[1]
+
+
+def load_plans(path: Path, part: Part | None = None) -> tuple[Plan, Plan]:
+    """The plan in a TOML file and `part` of it (by default all), with absolute paths; those of the part exist.
 
     Raises:
         ConfigError: the file is missing or no TOML; every unknown key and bad value, all at once; it has no such part.
@@ -261,17 +266,20 @@ def load_plan(path: Path, part: Part | None = None) -> Plan:
             plan.refit(label)
         else:
             find_model(plan.config(label, plan.seeds[0]).model.name)
-    plan = (part or Part()).of(plan)
     base = path.resolve().parent
-    entries = {name: _absolute(entry, base) for name, entry in plan.datasets.items()}
-    return plan.model_copy(update={"datasets": entries})
+    plan = plan.model_copy(update={"datasets": {name: _absolute(entry, base) for name, entry in plan.datasets.items()}})
+    wanted = (part or Part()).of(plan)
+    for entry in wanted.datasets.values():
+        for key, place in (("dataset", entry.dataset), ("log", entry.log)):
+            if place and not place.exists():
+                raise ConfigError(
+                    f"datasets: {key} = {place}: no such file or directory; paths are relative to the plan"
+                )
+    return plan, wanted
 
 
 def _absolute(entry: DatasetEntry, base: Path) -> DatasetEntry:
     places = {key: base / place for key, place in (("dataset", entry.dataset), ("log", entry.log)) if place}
-    for key, place in places.items():
-        if not place.exists():
-            raise ConfigError(f"datasets: {key} = {place}: no such file or directory; paths are relative to the plan")
     return entry.model_copy(update=places)
 
 

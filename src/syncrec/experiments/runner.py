@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from syncrec import artifacts
-from syncrec.baselines import is_baseline_result
 from syncrec.config import Config, dump_toml, load_config, load_run_config, with_later_settings
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
@@ -66,7 +65,7 @@ class Experiment(Findings):
             for name in self.plan.datasets:
                 self._prepare(name)
             faults = self._tune_all()
-            runs = (self._job(cell) for cell in self.plan.cells() if self._is_ready(cell))
+            runs = (self._job(cell) for cell in self.plan.cells() if self.is_ready(cell.dataset, cell.label))
             others = (self._baseline_job(*place) for place in self.plan.baseline_rows())
             jobs = [job for job in (*runs, *others) if job is not None]
             return [*faults, *self._run(jobs, "train")]
@@ -134,12 +133,6 @@ class Experiment(Findings):
         rows = [label for label in self.plan.models if self.plan.is_tuned(label)]
         found = [self._tune(dataset, label) for dataset in self.plan.datasets for label in rows]
         return [fault for fault in found if fault]
-
-    def _is_ready(self, cell: Cell) -> bool:
-        """Whether a cell's settings are known: those that tuning is to choose may not have been found."""
-        label = self.plan.models[cell.label].like or cell.label
-        is_chosen = (self.places.tuning(cell.dataset, label) / "chosen.json").exists()
-        return is_chosen or not self.plan.is_tuned(label)
 
     def _tune(self, dataset: str, label: str) -> str | None:
         """Search, or see that what was found before is an answer to the same question; the fault if no trial ended."""
@@ -303,11 +296,10 @@ class Experiment(Findings):
         left = []
         for protocol in self.plan.protocols:
             path = result_path(place, "test", protocol)
-            if not path.exists():
+            if path.exists():
+                self.baseline_result(dataset, label, path)
+            else:
                 left.append(protocol)
-                continue
-            if not is_baseline_result(self.result(dataset, path), model, refit):
-                raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
         if not left:
             return None
         command = baseline_command(model, self.dataset_path(dataset), left, refit, place)

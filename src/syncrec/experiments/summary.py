@@ -63,6 +63,8 @@ def check_place(markdown: Path) -> None:
         ConfigError: it is called like the JSON file beside it, or other files are there.
     """
     beside = markdown.with_suffix(".json")
+    if directory := next((path for path in (markdown, beside) if path.is_dir()), None):
+        raise ConfigError(f"{directory}: is a directory; give --report the name of a Markdown file")
     if markdown == beside:
         raise ConfigError(f"{markdown}: is where the same as JSON goes; give the Markdown file, {markdown.stem}.md")
     if markdown.is_file() and _HEAD not in markdown.read_text(encoding="utf-8", errors="replace")[:200]:
@@ -92,11 +94,13 @@ def _picture_beside(markdown: Path) -> Path | None:
 def summarise_experiment(experiment: Findings) -> dict[str, Any]:
     """Metrics of every answer, paired differences, cost; `tables` holds them as text for each dataset and protocol."""
     plan = experiment.plan
-    content: dict[str, Any] = {"machine": _machine(), "seeds": plan.seeds, "sections": []}
+    content: dict[str, Any] = {"machine": _machine(), "seeds": plan.seeds, "sections": [], "missing": {}}
     content["tables"], computed_by = {}, set()
     for dataset in plan.datasets:
         for protocol in plan.protocols:
             results = experiment.results(dataset, protocol)
+            if missing := experiment.missing(results):
+                content["missing"][f"{dataset}, {protocol}"] = missing
             if results:
                 computed_by |= {pair for rs in results.values() for r in rs for pair in r.provenance.versions.items()}
                 section, tables = _section(experiment, dataset, protocol, results)
@@ -148,19 +152,22 @@ def _main_row(rows: Sequence[_Row], label: str) -> _Row | None:
     return own[main_answer(own)] if own else None
 
 
-def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
-    """Over the seeds that both have, a model that is no run meeting each of them; None if there is none."""
-    pair = (candidate, baseline)
+def _paired(plan: Plan, *pair: _Row) -> list[_Row] | None:
+    """Two rows with the seeds that both have, a model that is no run meeting each of them; None if there is none."""
     trained = [row for row in pair if not plan.is_baseline(row.label)]
     common = set.intersection(*({r.provenance.seed for r in row.results} for row in trained or pair))
-    sides = [
-        Contestant(
-            [r for r in row.results if r.provenance.seed in common] if row in trained else row.results, row.answer
-        )
+    found = [
+        replace(row, results=[r for r in row.results if row not in trained or r.provenance.seed in common])
         for row in pair
     ]
-    if not all(side.results for side in sides):
+    return found if all(row.results for row in found) else None
+
+
+def _compare(plan: Plan, candidate: _Row, baseline: _Row) -> Comparison | None:
+    """Over the seeds that both have; None if there is none."""
+    if not (pair := _paired(plan, candidate, baseline)):
         return None
+    sides = [Contestant(row.results, row.answer) for row in pair]
     found = compare(*sides, metric=plan.metric, estimate=candidate.estimate)
     return replace(found, candidate=candidate.name, baseline=baseline.name)
 
@@ -169,14 +176,15 @@ def _comparisons(plan: Plan, rows: Sequence[_Row]) -> Iterator[tuple[Comparison,
     """The subject against its single-domain twin, and against the best of all models that are no variant of it.
 
     With each what the other model is; the two may be one. The best is that with the highest mean of domains on the very
-    data that are reported, which favours the baseline.
+    data that it is compared on, seeds included, which favours the baseline.
     """
     subject = _main_row(rows, plan.subject_label)
     if subject is None:
         return
     twin = _main_row(rows, plan.twin) if plan.twin else None
     rivals = [row for row in rows if plan.model_name(row.label) != plan.model_name(plan.subject_label)]
-    best = max(rivals, key=lambda row: float(np.mean(row.values(plan.metric)[MACRO])), default=None)
+    compared = [(row, pair[1]) for row in rivals if (pair := _paired(plan, subject, row))]
+    best = max(compared, key=lambda found: float(np.mean(found[1].values(plan.metric)[MACRO])), default=(None, None))[0]
     kinds = {"single-domain twin": twin, "best baseline": best}
     for row in [twin] if twin is best else [twin, best]:
         if row and (found := _compare(plan, subject, row)):
@@ -268,6 +276,9 @@ def _markdown(experiment: Findings, content: Mapping[str, Any], picture: Path | 
     if several := {name: found for name, found in content["versions"].items() if len(found) > 1}:
         told = "; ".join(f"{name} {', '.join(found)}" for name, found in several.items())
         yield f"**Results of different versions are compared here**: {told}.\n"
+    if content["missing"]:
+        lines = [f"- {title}: {', '.join(lacking)}" for title, lacking in content["missing"].items()]
+        yield "\n".join(["**Without a result so far**, and so in none of these tables:\n", *lines, ""])
     yield _budget(experiment)
     refit = plan.refit(plan.subject_label)
     if others := [label for label in plan.models if plan.refit(label) != refit]:
@@ -310,7 +321,8 @@ def _budget(experiment: Findings) -> str:
         for label, entry in plan.models.items():
             if chosen := experiment.effective(dataset, label):
                 settings = ", ".join(f"{key} = {value}" for key, value in chosen.items())
-                trials = experiment.tuning_trials(dataset, label)
-                spent = f"those of {entry.like}" if entry.like else f"{trials} trials"
+                trials, failed = experiment.tuning_trials(dataset, label)
+                left_out = f", of which {failed} failed" if failed else ""
+                spent = f"those of {entry.like}" if entry.like else f"{trials} trials{left_out}"
                 lines.append(f"- {dataset}, {label} ({spent}): {settings}")
     return "\n".join(lines) + "\n"
