@@ -174,8 +174,8 @@ class TestCompare:
 def test_a_result_that_is_compared_is_not_written_over(call, here):
     before = (here / "sasrec-0.json").read_bytes()
     code, _, errors = call("compare", "sasrec-0.json", "syncrec-0.json", "--json", here / "sasrec-0.json")
-    assert code == 2
-    assert "is one of the results that are compared; choose another file" in errors
+    assert code == 1
+    assert "sasrec-0.json: exists already and is no comparison; remove it, or choose another file" in errors
     assert (here / "sasrec-0.json").read_bytes() == before
 
 

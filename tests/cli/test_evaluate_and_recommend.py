@@ -41,6 +41,11 @@ class TestEvaluate:
             (["{place}/run", "--protocol", "sampled-99"], 1, "unknown protocol 'sampled-99'; nearest: 'sampled-999'"),
             (["{place}/run", "--split", "tset"], 2, 'Did you mean "test"?  (see syncrec evaluate --help)'),
             (["{place}/run", "--json", "{place}/data"], 1, "data: is a directory; give the name of a file"),
+            (
+                ["{place}/run", "--json", "{place}/run/config.toml"],
+                1,
+                "config.toml: exists already and is no evaluation",
+            ),
             (["{place}/run", "more"], 2, "Unused Tokens: ['more']."),
             ([], 2, "RUN requires an argument"),
         ],

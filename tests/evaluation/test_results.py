@@ -80,6 +80,12 @@ def change(path, **changes):
         ({"answers": {"cross": {"ranks": [0, 1, 1], "num_above": None}}}, "no number of at least 1"),
         ({"answers": {"cross": {"num_above": None}}}, "damaged, KeyError: 'ranks'"),
         ({"query_domains": [0, 1, 7]}, "domain number outside"),
+        ({"seed": "a"}, "r.json: damaged, TypeError: seed is 'a', no int; evaluate again"),
+        ({"seed": None}, "seed is None, no int"),
+        ({"model": 3}, "model is 3, no str"),
+        ({"config": None}, "config is None, no dict"),
+        ({"answers": {}}, "no answers, or no queries"),
+        ({"protocol": "fulll"}, "r.json: damaged, UnknownNameError: unknown protocol 'fulll'"),
     ],
 )
 def test_altered_file_is_recognised(tmp_path, changes, message):

@@ -27,6 +27,8 @@ answer = "fused"
 def path(tmp_path):
     place = tmp_path / "books.toml"
     place.write_text(TEXT, encoding="utf-8")
+    (tmp_path / "runs/syncrec").mkdir(parents=True)
+    (tmp_path / "runs/syncrec/run.json").write_text("{}")
     return place
 
 
@@ -38,6 +40,15 @@ def arms(path, now=NOW):
 def test_a_draft_has_no_users(path):
     assert load_experiment(path).state.phase == "draft"
     assert arms(path) == {}
+
+
+def test_a_run_that_is_none_is_told_before_the_start_freezes_it(path):
+    path.write_text(TEXT.replace("runs/syncrec", "runs/syncrek"))
+    with pytest.raises(ConfigError, match=r"books.toml: arms.syncrec.run = .*syncrek: is no trained run; correct it"):
+        start_experiment(path, NOW)
+    assert load_experiment(path).state.phase == "draft"
+    path.write_text(TEXT)
+    assert start_experiment(path, NOW).phase == "running"
 
 
 def test_ramping_up_never_moves_a_user_who_is_in(path):
@@ -124,7 +135,7 @@ def test_a_faulty_file_leaves_nothing_behind(path):
     path.write_text(TEXT + "share = 1", encoding="utf-8")
     with pytest.raises(ConfigError):
         start_experiment(path, NOW)
-    assert [place.name for place in path.parent.iterdir()] == ["books.toml"]
+    assert sorted(place.name for place in path.parent.iterdir()) == ["books.toml", "runs"]
 
 
 @pytest.mark.parametrize("content", ["{", '{"kind": "run"}', '{"history": [{"at": "yesterday"}]}'])

@@ -31,12 +31,12 @@ def compare(
     """Models over their training seeds: means, and differences to a baseline with intervals."""
     from syncrec import artifacts
     from syncrec.evaluation.groups import group_results
-    from syncrec.evaluation.seeds import compare_groups
+    from syncrec.evaluation.seeds import COMPARISON_KIND, compare_groups
     from syncrec.reports.groups import group_tables
 
+    if json_file:
+        artifacts.check_json_place(json_file, COMPARISON_KIND)
     named = [_named_result(text) for text in results]
-    if json_file and json_file.resolve() in {Path(result.name).resolve() for result in named}:
-        raise UsageError(f"--json {json_file}: is one of the results that are compared; choose another file")
     groups = group_results(named, answer)
     against = _label(baseline, list(groups.results))
     comparison = compare_groups(groups.results, against, metric, groups.answers, names=groups.names)

@@ -27,14 +27,18 @@ def evaluate(
     On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec evaluate ...`.
     """
     group = in_processes(processes)
+    from syncrec import artifacts
     from syncrec.baselines import fit_popularity
     from syncrec.evaluation import save_result
+    from syncrec.evaluation.results import KIND
     from syncrec.parallel import process_group, together
     from syncrec.pipeline import open_run
     from syncrec.reports.summary import evaluation_tables
     from syncrec.reports.verdict import verdict_lines
 
     with told_once(group), process_group():
+        if json_file:
+            together(lambda: artifacts.check_json_place(json_file, KIND))
         opened = together(lambda: open_run(run, dataset))
         result = opened.evaluate(split, protocol, seed)
         refit = opened.config.training.refit if split == "test" else "none"  # what the run's answers know

@@ -67,9 +67,11 @@ def report(
     from syncrec import artifacts
     from syncrec.experimentation.events import read_events
     from syncrec.experimentation.lifecycle import load_experiment
-    from syncrec.experimentation.report import report_experiment
+    from syncrec.experimentation.report import REPORT_KIND, report_experiment
     from syncrec.experimentation.tables import alarms, looks_table, notes, report_tables
 
+    if json_file:
+        artifacts.check_json_place(json_file, REPORT_KIND)
     found = report_experiment(load_experiment(file), read_events(events))
     for line in alarms(found):
         console().print(line, style="bold red", markup=False)
@@ -94,9 +96,11 @@ def offline(
     """What a policy's CTR would have been, from a log with propensities, before any user sees it."""
     from syncrec import artifacts
     from syncrec.experimentation.events import read_events
-    from syncrec.experimentation.offline import judge_policy, offline_table
+    from syncrec.experimentation.offline import REPORT_KIND, judge_policy, offline_table
     from syncrec.experimentation.policies import read_policies
 
+    if json_file:
+        artifacts.check_json_place(json_file, REPORT_KIND)
     found = judge_policy(read_policies(policies), read_events(events))
     for line in found.warnings:
         console().print(f"warning: {line}", style="bold red", markup=False)

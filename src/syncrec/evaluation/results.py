@@ -146,7 +146,7 @@ def load_result(path: Path) -> EvaluationResult:
     try:
         result = _from_json(value)
         _check(result)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, UnknownNameError) as error:
         raise ArtifactError(f"{path}: damaged, {type(error).__name__}: {error}; evaluate again") from None
     return result
 
@@ -218,6 +218,13 @@ def _optional_array(numbers: list[int] | None) -> IntArray | None:
 
 
 def _check(result: EvaluationResult) -> None:
+    provenance = result.provenance
+    kinds = {"model": str, "seed": int, "config": dict, "versions": dict}
+    for name, kind in kinds.items():
+        if not isinstance(value := getattr(provenance, name), kind) or isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}, no {kind.__name__}")
+    if not result.answers or not result.users:
+        raise ValueError("no answers, or no queries")
     num_queries = len(result.users)
     per_answer = [array for entry in result.answers.values() for array in (entry.ranks, entry.num_above)]
     arrays = [result.query_domains, result.num_eligible, *per_answer]

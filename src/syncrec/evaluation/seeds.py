@@ -13,7 +13,18 @@ from syncrec.evaluation.metrics import MACRO, METRICS, check_metric
 from syncrec.evaluation.results import Estimate, EvaluationResult
 from syncrec.stats import PairedSample
 
-__all__ = ["Group", "GroupComparison", "GroupRow", "SeedMean", "check_group", "compare_groups", "seed_mean"]
+__all__ = [
+    "COMPARISON_KIND",
+    "Group",
+    "GroupComparison",
+    "GroupRow",
+    "SeedMean",
+    "check_group",
+    "compare_groups",
+    "seed_mean",
+]
+
+COMPARISON_KIND = "comparison"
 
 Groups = Mapping[str, Sequence[EvaluationResult]]
 
@@ -68,7 +79,7 @@ class GroupComparison:
         """Everything as plain values for JSON; a relative difference to a baseline of 0 has null for infinity."""
         names = ("baseline", "metric", "estimate", "protocol", "split", "negatives_seed", "dataset_checksum")
         return {
-            "kind": "comparison",
+            "kind": COMPARISON_KIND,
             **{name: getattr(self, name) for name in names},
             "groups": [{**vars(group), "seeds": list(group.seeds)} for group in self.groups],
             "rows": [_row_content(row) for row in self.rows],

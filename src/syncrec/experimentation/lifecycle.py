@@ -117,12 +117,20 @@ def start_experiment(path: Path, now: datetime, reason: str = "") -> State:
     """A draft begins to run with the ramp of its file.
 
     Raises:
-        ConfigError: it runs already, or was stopped.
+        ConfigError: it runs already, or was stopped, or the run of an arm is none.
     """
     remedy = "a stopped experiment stays so: give a new one a name and a salt of its own"
-    return _change(
-        path, ("draft",), f"cannot be started; {remedy}", now, lambda e: ("running", e.definition.ramp, reason)
-    )
+
+    def change(experiment: Experiment) -> tuple[Phase, float, str]:
+        for arm in experiment.definition.arms:
+            run = experiment.run_of(arm)
+            if run is not None and not (run / "run.json").is_file():
+                raise ConfigError(
+                    f"{path}: arms.{arm}.run = {run}: is no trained run; correct it before the start, which freezes it"
+                )
+        return "running", experiment.definition.ramp, reason
+
+    return _change(path, ("draft",), f"cannot be started; {remedy}", now, change)
 
 
 def ramp_experiment(path: Path, to: float, now: datetime, reason: str = "") -> State:

@@ -20,7 +20,9 @@ from syncrec.experimentation.off_policy import (
 from syncrec.experimentation.report import json_content
 from syncrec.reports.tables import Table, percentages
 
-__all__ = ["OfflineReport", "judge_policy", "logged_decisions", "offline_table"]
+__all__ = ["REPORT_KIND", "OfflineReport", "judge_policy", "logged_decisions", "offline_table"]
+
+REPORT_KIND = "off-policy-report"
 
 _PLACE = ["user", "domain", "position"]
 
@@ -42,7 +44,7 @@ class OfflineReport:
     def content(self) -> dict[str, Any]:
         """The report as JSON; what is unknown or infinite is null."""
         parts = {"estimates": self.estimates, "weights": self.weights, "left_out": self.left_out}
-        return {"kind": "off-policy-report", "schema_version": 1, **json_content(parts), "warnings": self.warnings}
+        return {"kind": REPORT_KIND, "schema_version": 1, **json_content(parts), "warnings": self.warnings}
 
 
 def judge_policy(policy: pl.DataFrame, events: pl.DataFrame) -> OfflineReport:

@@ -17,7 +17,9 @@ from syncrec.experimentation.lifecycle import Experiment
 from syncrec.experimentation.measures import Measure, measure
 from syncrec.stats import Estimate, Interval, RatioSums, sample_ratio_p_value
 
-__all__ = ["ArmCounts", "ArmDay", "Report", "SampleRatio", "json_content", "report_experiment"]
+__all__ = ["REPORT_KIND", "ArmCounts", "ArmDay", "Report", "SampleRatio", "json_content", "report_experiment"]
+
+REPORT_KIND = "experiment-report"
 
 _MISMATCH_BELOW = 0.001
 _MISPLACED_SHARE = 0.01
@@ -98,7 +100,7 @@ class Report:
         """The report as JSON; what is unknown or infinite is null."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["definition"] = self.definition.model_dump(mode="json")
-        return {"kind": "experiment-report", "schema_version": 1, **json_content(fields)}
+        return {"kind": REPORT_KIND, "schema_version": 1, **json_content(fields)}
 
 
 def json_content(value: Any) -> Any:
