@@ -38,7 +38,7 @@ def section(name, title):
 def commands(name, language):
     """Every command of this package in the blocks of a document, as arguments."""
     lines = [line for block in blocks(name, language) for line in block.splitlines()]
-    return [shlex.split(line)[1:] for line in lines if line.startswith("syncrec ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("syncrec ")]
 
 
 README_COMMANDS = commands("README.md", "bash")
@@ -72,15 +72,13 @@ def test_commands_parse(arguments):
     app.parse_args(arguments, exit_on_error=False, print_error=False)
 
 
-def test_the_readmes_first_commands_run_one_after_another(log_here, capsys):
-    for arguments in commands_of_first_block():
+def test_the_readmes_commands_on_ones_own_log_run_one_after_another(log_here, capsys):
+    (block,) = (block for block in blocks("README.md", "bash") if block.startswith("syncrec demo --data log.csv"))
+    arguments_of = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+    assert [arguments[0] for arguments in arguments_of][:3] == ["demo", "prepare", "inspect"]
+    for arguments in arguments_of:
         settings = [part for setting in TINY for part in ("--set", setting)] if arguments[0] == "train" else []
         assert main([*arguments, *settings]) == 0, capsys.readouterr().err
-
-
-def commands_of_first_block():
-    first = blocks("README.md", "bash")[0]
-    return [shlex.split(line)[1:] for line in first.splitlines()]
 
 
 def test_the_readmes_python_example_runs(log_here, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""One sequential recommender for all services of a company, without any service losing by it.
+"""One sequential recommender for all services of a company, built so that none has to lose by it.
 
 The package reads like the command line: `prepare`, `train`, then `run.evaluate()` and `run.recommend()`. Importing it
 is cheap: each name loads what it needs when it is first used.

@@ -76,7 +76,7 @@ def test_the_fused_answer_loses_nowhere_where_the_cross_answer_does():
 
 def test_lines_for_the_terminal():
     first, *rest = verdict_lines(JOINT)
-    assert first == "verdict (test split): 1 of 2 domains gains, none loses, 1 shows no clear change."
+    assert first == "verdict (test split): 1 of 2 domains gains, none is seen to lose, 1 shows no clear change."
     assert rest[1] == "  = Maps stays as it is: both answers are equally good."
     assert rest[0].startswith("  + Food gains 132 % NDCG@10 from joint training")
 

@@ -13,7 +13,7 @@ __all__ = ["app", "run"]
 
 app = App(
     name="syncrec",
-    help="One sequential recommender for all services of a company, without any service losing by it.",
+    help="One sequential recommender for all services of a company, built so that none has to lose by it.",
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     version_flags=["--version"],

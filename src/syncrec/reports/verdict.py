@@ -196,7 +196,7 @@ def summary_sentence(verdicts: Verdicts) -> str:
     gains, loses, total = outcomes.count("gains"), outcomes.count("loses"), len(outcomes)
     if not gains + loses:
         return f"No clear change in any of {total} domains." if total > 1 else "No clear change."
-    lost = f"{loses} lose{'s' if loses == 1 else ''}" if loses else "none loses"
+    lost = f"{loses} lose{'s' if loses == 1 else ''}" if loses else "none is seen to lose"
     unclear = total - gains - loses
     rest = f", {unclear} {'shows' if unclear == 1 else 'show'} no clear change" if unclear else ""
     return f"{gains} of {total} domain{'' if total == 1 else 's'} gain{'s' if gains == 1 else ''}, {lost}{rest}."
