@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from syncrec.analysis.strata import WEEKS, weeks_after_training
 from syncrec.data.dataset import Dataset
 from syncrec.evaluation import EvaluationResult, load_result, metric_values
 from syncrec.evaluation.groups import choose_answer
@@ -21,8 +22,7 @@ from syncrec.evaluation.metrics import MACRO
 from syncrec.stats import PairedSample, paired_bootstrap
 
 METRIC = "ndcg@10"
-WEEK_S = 7 * 86_400
-EDGES = (0, 2, 4, 8, 13, 26, 1_000)
+EDGES = (0, *WEEKS, 1_000)
 
 
 def results_of(experiment: Path, dataset: str, model: str) -> dict[str, EvaluationResult]:
@@ -47,10 +47,8 @@ def main() -> None:
         raise SystemExit(f"{options.experiment}: no seed of which both {options.model} and {options.twin} are finished")
     is_refitted = joint[seeds[0]].provenance.config["training"]["refit"] == "validation"
     ends = np.asarray(data.validation_end if is_refitted else data.train_end)
-    starts, times = np.asarray(data.user_offsets)[:-1], np.asarray(data.timestamps)
-    trained = [times[end - 1] for start, end in zip(starts, ends, strict=True) if end > start]
     queries = data.queries("test")
-    weeks = (times[queries.target_events] - max(trained)) / WEEK_S
+    weeks = weeks_after_training(data, queries, ends)
     is_known = data.counts_before(ends)[queries.targets] > 0
     values = [
         np.array([metric_values(METRIC, found[seed].answers[choose_answer(found[seed])].ranks) for seed in seeds])

@@ -13,7 +13,7 @@ import syncrec
 
 PACKAGE = Path(syncrec.__file__).parent
 RANKS = [
-    {"errors", "answers", "rng", "stats", "artifacts", "cluster"},
+    {"errors", "answers", "schema", "rng", "stats", "artifacts", "cluster"},
     {"config", "parallel"},
     {"data"},
     {"nn"},

@@ -239,16 +239,3 @@ def test_the_temporary_file_of_a_killed_process_is_removed_and_nothing_else(tmp_
         artifacts.write_text(tmp_path / "log.jsonl", "another")  # which leaves the one that is being written
     assert names(tmp_path) == [mine.name, "log.jsonl"]
     assert (tmp_path / "log.jsonl").read_text() == "new"
-
-
-@pytest.mark.parametrize("content", ["[settings]", "{", "[1]", '{"kind": "run"}', ""])
-def test_json_is_not_written_over_what_is_something_else(tmp_path, content):
-    place = tmp_path / "config.toml"
-    artifacts.check_json_place(place, "evaluation")
-    place.write_text('{"kind": "evaluation"}')
-    artifacts.check_json_place(place, "evaluation")
-    place.write_text(content)
-    with pytest.raises(ArtifactError, match=r"config.toml: exists already and is no evaluation; remove it, or choose"):
-        artifacts.check_json_place(place, "evaluation")
-    with pytest.raises(ArtifactError, match="is a directory; give the name of a file"):
-        artifacts.check_json_place(tmp_path, "evaluation")

@@ -25,7 +25,6 @@ from syncrec.errors import ArtifactError, LockedError, MissingCapabilityError
 __all__ = [
     "MANIFEST_NAME",
     "altered_files",
-    "check_json_place",
     "claim",
     "clear_write_errors",
     "exclusive",
@@ -171,24 +170,6 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_text` of indented JSON; NaN and infinity are refused, since JSON has none."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def check_json_place(path: Path, kind: str) -> None:
-    """See, before the work, that JSON of a `kind` may be written to `path`: nothing lies there, or the same kind.
-
-    Raises:
-        ArtifactError: something else lies there.
-    """
-    if path.is_dir():
-        raise ArtifactError(f"{path}: is a directory; give the name of a file")
-    if not path.exists():
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get("kind") != kind:
-        raise ArtifactError(f"{path}: exists already and is no {kind}; remove it, or choose another file")
 
 
 def read_json(path: Path, what: str) -> Any:

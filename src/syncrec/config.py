@@ -8,13 +8,14 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from syncrec.answers import Answer
-from syncrec.errors import ConfigError, nearest_names
+from syncrec.errors import ConfigError
+from syncrec.schema import Section, keys_of, parse_settings
 
 __all__ = [
     "Config",
@@ -43,12 +44,6 @@ LATER_SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 _ROWS_FROM = 100_000
 _PRESETS = Path(__file__).with_name("presets")
-
-
-class Section(BaseModel):
-    """Settings that are frozen and take no unknown key: the base of every kind of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class PrepareConfig(Section):
@@ -246,9 +241,6 @@ class Config(Section):
         return self.loss.kind != "full" and num_items >= _ROWS_FROM
 
 
-SectionT = TypeVar("SectionT", bound=BaseModel)
-
-
 def load_config(
     path: Path | None = None,
     overrides: Sequence[str] = (),
@@ -291,19 +283,6 @@ def with_later_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def parse_settings(schema: type[SectionT], values: Mapping[str, Any], where: str) -> SectionT:
-    """`values` as `schema`.
-
-    Raises:
-        ConfigError: every fault at once, each as `section.key must ..., got ...`.
-    """
-    try:
-        return schema.model_validate(dict(values))
-    except ValidationError as error:
-        faults = "; ".join(_fault(schema, e) for e in error.errors())
-        raise ConfigError(f"{faults} ({where})") from None
-
-
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
@@ -344,39 +323,9 @@ def _parse_override(text: str) -> tuple[str, str, Any]:
         return section, key, raw.strip()
 
 
-def _fault(schema: type[BaseModel], error: Any) -> str:
-    place = [str(p) for p in error["loc"]]
-    name = ".".join(place)
-    if error["type"] == "extra_forbidden":
-        return f"unknown key {name!r}{_nearest_key(schema, place)}"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        return f"{name + ': ' if name else ''}{message}"
-    message = message.removeprefix("Input ").replace("should be", "must be")
-    return f"{name} {message}, got {error['input']!r}"
-
-
-def _nearest_key(schema: type[BaseModel], place: Sequence[str]) -> str:
-    """What was meant: a key of the same section, else a section or a key of another one."""
-    prefix = "".join(f"{part}." for part in place[:-1])
-    keys = [key for key, _, _ in config_keys(schema)]
-    here = [k.removeprefix(prefix) for k in keys if k.startswith(prefix)] if prefix else list(schema.model_fields)
-    if near := nearest_names(place[-1], here, limit=1):
-        return f"; did you mean {prefix + near[0]!r}?"
-    elsewhere = {k.rpartition(".")[2]: k for k in reversed(keys)}
-    if near := nearest_names(place[-1], elsewhere, limit=1):
-        return f"; did you mean {elsewhere[near[0]]!r}?"
-    return f"; known here: {', '.join(here)}" if here else ""
-
-
-def config_keys(schema: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(`section.key`, default, meaning) of every setting of `schema`."""
-    for name, field in schema.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from config_keys(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field.default, field.description or ""
+def config_keys(schema: type[BaseModel] | None = None, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(`section.key`, default, meaning) of every setting of `schema`, by default of all of a run."""
+    return keys_of(schema or Config, prefix)
 
 
 def field_of(key: str) -> FieldInfo:

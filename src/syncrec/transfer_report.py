@@ -130,7 +130,9 @@ def analyse(
     """
     dataset, queries = run.dataset, run.dataset.queries("test")
     say("accuracy by kind of query")
-    strata = [accuracy_by_stratum(result, found, seed=seed) for found in stratifications(dataset, queries)]
+    ends = dataset.train_end if run.config.training.refit == "none" else dataset.validation_end
+    kinds = stratifications(dataset, queries, np.asarray(ends))
+    strata = [accuracy_by_stratum(result, found, seed=seed) for found in kinds]
     say("transfer matrix: answering without each domain's events")
     reads_others = "cross" in run.trained.model.views
     transfer = removal_matrices(run.trained, dataset, queries, result, seed=seed) if reads_others else None

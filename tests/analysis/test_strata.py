@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from syncrec.analysis.strata import accuracy_by_stratum, stratifications
+import syncrec
+from syncrec.analysis.strata import accuracy_by_stratum, stratifications, weeks_after_training
 from syncrec.evaluation import load_result, result_path
 
 
 @pytest.fixture(scope="module")
 def found(hostile_run):
-    return stratifications(hostile_run.dataset, hostile_run.dataset.queries("test"))
+    dataset = hostile_run.dataset
+    return stratifications(dataset, dataset.queries("test"), np.asarray(dataset.train_end))
 
 
 def test_kinds_of_queries_are_those_of_a_loop(hostile_run, found):
@@ -40,3 +42,27 @@ def test_strata_add_up_to_the_result(hostile_run, found):
         assert mean == pytest.approx(result.summary("fused").domains[domain]["ndcg@10"])
     together = [row for row in accuracy["rows"] if row["domain"] is None]
     assert sum(row["num_queries"] for row in together) == len(result.users)
+
+
+def test_a_log_cut_in_time_tells_how_old_the_model_is(tmp_path):
+    day = 86_400
+    days = [*range(20), 21, 33, 34, 35, 49, 200]  # of which ten are trained on
+    rows = [f"u{user},i{n},d,{day * (place + 1)}" for user in range(3) for n, place in enumerate(days)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,domain,timestamp", *rows]) + "\n")
+    cuts = {"split": "temporal", "validation_from": str(day * 11), "test_from": str(day * 21)}
+    dataset = syncrec.prepare(tmp_path / "log.csv", out=tmp_path / "data", **cuts)
+    queries = dataset.queries("test")
+    assert len(queries) == 3 * 6
+    ends = np.asarray(dataset.train_end)
+    assert weeks_after_training(dataset, queries, ends)[:6] * 7 == pytest.approx([12, 24, 25, 26, 40, 191])
+    found = stratifications(dataset, queries, ends)[0]
+    assert found.title == "time since training"
+    assert [found.labels[number] for number in found.numbers[:6]] == [
+        "up to 2 weeks",
+        *["up to 4 weeks"] * 3,
+        "up to 8 weeks",
+        "later",
+    ]
+    refitted = stratifications(dataset, queries, np.asarray(dataset.validation_end))[0]
+    weeks = [2, 2, 4, 4, 8, 26]
+    assert [refitted.labels[number] for number in refitted.numbers[:6]] == [f"up to {week} weeks" for week in weeks]

@@ -12,9 +12,12 @@ from syncrec.data.dataset import Dataset, Queries
 from syncrec.evaluation import EvaluationResult
 from syncrec.stats import PairedSample, paired_bootstrap
 
-__all__ = ["Stratification", "accuracy_by_stratum", "stratifications"]
+__all__ = ["WEEKS", "Stratification", "accuracy_by_stratum", "stratifications", "weeks_after_training"]
 
 Ints = npt.NDArray[np.int64]
+_WEEK_S = 7 * 86_400
+WEEKS = (2, 4, 8, 13, 26)
+"""Limits of the classes of `weeks_after_training`."""
 _LENGTHS = ((0, "0"), (2, "1-2"), (5, "3-5"), (10, "6-10"))
 _SHARES = ((0.0, "0 %"), (0.25, "up to 25 %"), (0.5, "up to 50 %"), (0.75, "up to 75 %"), (0.999999, "under 100 %"))
 
@@ -28,16 +31,27 @@ class Stratification:
     numbers: Ints
 
 
-def stratifications(dataset: Dataset, queries: Queries) -> list[Stratification]:
+def stratifications(dataset: Dataset, queries: Queries, ends: Ints) -> list[Stratification]:
     """Queries by earlier events in the target's domain, by popularity of the target, by share of foreign events.
 
+    And, where the log was cut in time, by the time from the end of training to the target: how long a gain lasts.
     Popularity is the decile of the target among its domain's items, by training events: 1 holds the rarest tenth,
     10 the most popular; items with the same number of events are in the same one.
+
+    Args:
+        dataset: where the histories are.
+        queries: of one split.
+        ends: event index where each user's training events end, [U].
     """
     lengths = queries.target_events - queries.history_starts
     own = _own_events(dataset, queries)
     foreign = (lengths - own) / np.maximum(lengths, 1)
+    ages = []
+    if dataset.manifest["settings"].get("split") == "temporal":
+        limits = tuple((week, f"up to {week} weeks") for week in WEEKS)
+        ages.append(_cut("time since training", weeks_after_training(dataset, queries, ends), limits, "later"))
     return [
+        *ages,
         _cut("earlier events in the domain", own, _LENGTHS, "more"),
         Stratification(
             "popularity of the target",
@@ -46,6 +60,14 @@ def stratifications(dataset: Dataset, queries: Queries) -> list[Stratification]:
         ),
         _cut("share of the history from other domains", foreign, _SHARES, "100 %"),
     ]
+
+
+def weeks_after_training(dataset: Dataset, queries: Queries, ends: Ints) -> npt.NDArray[np.float64]:
+    """Weeks from the last training event of all users, which end at `ends` [U], to each query's target, [Q]."""
+    times = np.asarray(dataset.timestamps)
+    trained = ends[ends > np.asarray(dataset.user_offsets)[:-1]] - 1
+    found: npt.NDArray[np.float64] = (times[queries.target_events] - times[trained].max()) / _WEEK_S
+    return found
 
 
 def _cut(title: str, values: npt.NDArray[Any], limits: tuple[tuple[float, str], ...], last: str) -> Stratification:

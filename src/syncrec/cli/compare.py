@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from syncrec.cli.places import check_json_place
 from syncrec.cli.text import UsageError, console
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def compare(
     from syncrec.reports.groups import group_tables
 
     if json_file:
-        artifacts.check_json_place(json_file, COMPARISON_KIND)
+        check_json_place(json_file, COMPARISON_KIND)
     named = [_named_result(text) for text in results]
     groups = group_results(named, answer)
     against = _label(baseline, list(groups.results))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from syncrec.cli.places import check_json_place
 from syncrec.cli.processes import ProcessCount, in_processes, told_once
 from syncrec.cli.text import console, say_if_unfinished
 
@@ -27,7 +28,6 @@ def evaluate(
     On several machines: `torchrun --nnodes M --nproc-per-node N ... -m syncrec evaluate ...`.
     """
     group = in_processes(processes)
-    from syncrec import artifacts
     from syncrec.baselines import fit_popularity
     from syncrec.evaluation import save_result
     from syncrec.evaluation.results import KIND
@@ -38,7 +38,7 @@ def evaluate(
 
     with told_once(group), process_group():
         if json_file:
-            together(lambda: artifacts.check_json_place(json_file, KIND))
+            together(lambda: check_json_place(json_file, KIND))
         opened = together(lambda: open_run(run, dataset))
         result = opened.evaluate(split, protocol, seed)
         refit = opened.config.training.refit if split == "test" else "none"  # what the run's answers know

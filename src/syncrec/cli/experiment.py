@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from syncrec.cli.places import check_json_place
 from syncrec.cli.text import console, say
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def report(
     from syncrec.experimentation.tables import alarms, looks_table, notes, report_tables
 
     if json_file:
-        artifacts.check_json_place(json_file, REPORT_KIND)
+        check_json_place(json_file, REPORT_KIND)
     found = report_experiment(load_experiment(file), read_events(events))
     for line in alarms(found):
         console().print(line, style="bold red", markup=False)
@@ -100,7 +101,7 @@ def offline(
     from syncrec.experimentation.policies import read_policies
 
     if json_file:
-        artifacts.check_json_place(json_file, REPORT_KIND)
+        check_json_place(json_file, REPORT_KIND)
     found = judge_policy(read_policies(policies), read_events(events))
     for line in found.warnings:
         console().print(f"warning: {line}", style="bold red", markup=False)
