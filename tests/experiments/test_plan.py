@@ -44,7 +44,14 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
         ('metric = "ndgc@10"', "ndgc@10"),
         ('twin = "alone"', "twin must be one of the models"),
         ('settings = {"training.lr" = 1}', "settings: unknown key 'training.lr'"),
-        ('settings = {"model.dim" = 7}', "dim must be a multiple of num_heads"),
+        ('settings = {"model.dim" = 7}', r"models.sasrec: .*dim must be a multiple of num_heads.*plan.toml\)"),
+        ("seeds = [true, false]", "seeds.0 must be a valid integer, got True"),
+        ('twin = "sasrec"', "twin must be another model than the subject, got 'sasrec' for both"),
+        (
+            '[datasets.d]\nlog = "log.csv"\n[models.sasrec]\ntune = false\n'
+            '[models.b]\nname = "sasrec"\nlike = "sasrec"',
+            "models.b.like must be a row that is tuned itself, got 'sasrec'",
+        ),
         ("[tuning]\ntrials = 2", "tuning.trials without tuning.space"),
         ('[tuning.space]\n"training.learning_rate" = {low = 1, high = 0.1}', "low must be below high"),
         (
@@ -105,7 +112,7 @@ def test_paths_are_relative_to_the_plan(plan_path, monkeypatch, tmp_path):
         ('[datasets.d]\nlog = "log.csv"\n[models.sasrek]', "unknown model 'sasrek'; did you mean 'sasrec'"),
         *(
             (f'[datasets.d]\nlog = "log.csv"\n[models."{label}"]\nname = "sasrec"', "models: .* name of a folder")
-            for label in ("../../out", "a/b", ".hidden", "")
+            for label in ("../../out", "a/b", ".hidden", "", "a" * 101)
         ),
         ('[datasets."a/b"]\nlog = "log.csv"\n[models.sasrec]', "datasets: 'a/b' cannot be the name of a folder"),
         ("no toml", "is not TOML"),

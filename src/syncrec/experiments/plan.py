@@ -29,6 +29,7 @@ __all__ = ["Cell", "ModelEntry", "Part", "Plan", "Range", "load_plan", "load_pla
 Value = bool | int | float | str
 Label = TypeVar("Label", str, int)
 _NEVER_IN_NAMES = set("/\\:\0\n")
+_LONGEST_NAME = 100
 
 
 class DatasetEntry(Section):
@@ -84,7 +85,9 @@ class Plan(Section):
 
     datasets: dict[str, DatasetEntry] = Field(min_length=1)
     models: dict[str, ModelEntry] = Field(min_length=1)
-    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1, description="training seeds")
+    seeds: list[Annotated[int, Field(strict=True)]] = Field(
+        default=[0, 1, 2, 3, 4], min_length=1, description="training seeds"
+    )
     protocols: list[str] = Field(default=["full"], min_length=1, description="each result is made under all of them")
     metric: str = Field("ndcg@10", description="of the comparisons")
     subject: str | None = Field(None, description="the model that claims something; by default the first")
@@ -103,9 +106,8 @@ class Plan(Section):
         for field, name in (("subject", self.subject), ("twin", self.twin), *likes):
             if name is not None and name not in self.models:
                 raise ValueError(f"{field} must be one of the models ({', '.join(self.models)}), got {name!r}")
-        for label, entry in self.models.items():
-            if entry.like and (self.models[entry.like].like or self.is_baseline(entry.like)):
-                raise ValueError(f"models.{label}.like must be a row that is tuned itself, got {entry.like!r}")
+        if self.twin == self.subject_label:
+            raise ValueError(f"twin must be another model than the subject, got {self.twin!r} for both")
         for field, label in (("subject", self.subject_label), ("twin", self.twin)) if self.twin else ():
             if self.is_baseline(str(label)):
                 raise ValueError(f"{field} must be a model that is trained, got {label!r}; name another as {field}")
@@ -114,13 +116,23 @@ class Plan(Section):
         return self
 
     @model_validator(mode="after")
+    def _likes_are_tuned(self) -> "Plan":
+        for label, entry in self.models.items():
+            if entry.like and (
+                self.models[entry.like].like or not self.models[entry.like].tune or self.is_baseline(entry.like)
+            ):
+                raise ValueError(f"models.{label}.like must be a row that is tuned itself, got {entry.like!r}")
+        return self
+
+    @model_validator(mode="after")
     def _labels_name_folders(self) -> "Plan":
         for kind, labels in (("datasets", self.datasets), ("models", self.models)):
             for label in labels:
-                if not label or label.startswith(".") or set(label) & _NEVER_IN_NAMES:
+                is_name = label and not label.startswith(".") and not set(label) & _NEVER_IN_NAMES
+                if not is_name or len(label.encode()) > _LONGEST_NAME:
                     raise ValueError(
                         f"{kind}: {label!r} cannot be the name of a folder; take one without slashes that does not "
-                        "begin with a dot"
+                        f"begin with a dot, of at most {_LONGEST_NAME} bytes"
                     )
         return self
 
@@ -262,10 +274,13 @@ def load_plans(path: Path, part: Part | None = None) -> tuple[Plan, Plan]:
         raise ConfigError(f"{error} ({path})") from None
     _check_keys(plan, path)
     for label in plan.models:
-        if plan.is_baseline(label):
-            plan.refit(label)
-        else:
-            find_model(plan.config(label, plan.seeds[0]).model.name)
+        try:
+            if plan.is_baseline(label):
+                plan.refit(label)
+            else:
+                find_model(plan.config(label, plan.seeds[0]).model.name)
+        except ConfigError as error:
+            raise ConfigError(f"models.{label}: {error} ({path})") from None
     base = path.resolve().parent
     plan = plan.model_copy(update={"datasets": {name: _absolute(entry, base) for name, entry in plan.datasets.items()}})
     wanted = (part or Part()).of(plan)
