@@ -56,13 +56,13 @@ def test_a_log_cut_in_time_tells_how_old_the_model_is(tmp_path):
     ends = np.asarray(dataset.train_end)
     assert weeks_after_training(dataset, queries, ends)[:6] * 7 == pytest.approx([12, 24, 25, 26, 40, 191])
     found = stratifications(dataset, queries, ends)[0]
-    assert found.title == "time since training"
+    assert found.title == "weeks since training"
     assert [found.labels[number] for number in found.numbers[:6]] == [
-        "up to 2 weeks",
-        *["up to 4 weeks"] * 3,
-        "up to 8 weeks",
+        "up to 2",
+        *["up to 4"] * 3,
+        "up to 8",
         "later",
     ]
     refitted = stratifications(dataset, queries, np.asarray(dataset.validation_end))[0]
     weeks = [2, 2, 4, 4, 8, 26]
-    assert [refitted.labels[number] for number in refitted.numbers[:6]] == [f"up to {week} weeks" for week in weeks]
+    assert [refitted.labels[number] for number in refitted.numbers[:6]] == [f"up to {week}" for week in weeks]

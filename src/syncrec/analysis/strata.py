@@ -48,8 +48,8 @@ def stratifications(dataset: Dataset, queries: Queries, ends: Ints) -> list[Stra
     foreign = (lengths - own) / np.maximum(lengths, 1)
     ages = []
     if dataset.manifest["settings"].get("split") == "temporal":
-        limits = tuple((week, f"up to {week} weeks") for week in WEEKS)
-        ages.append(_cut("time since training", weeks_after_training(dataset, queries, ends), limits, "later"))
+        limits = tuple((week, f"up to {week}") for week in WEEKS)
+        ages.append(_cut("weeks since training", weeks_after_training(dataset, queries, ends), limits, "later"))
     return [
         *ages,
         _cut("earlier events in the domain", own, _LENGTHS, "more"),

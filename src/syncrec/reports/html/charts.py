@@ -62,7 +62,7 @@ def _training_figures(epochs: Sequence[Mapping[str, Any]], domains: Sequence[str
         alone = [domain for domain in domains if not any(of_epoch.get(domain) for of_epoch in [*gaps, *weights])]
         gaps, weights = ([_without(of_epoch, alone) for of_epoch in values] for values in (gaps, weights))
         yield figure("Transfer gap: single minus cross loss, nats", gaps, zero=True)
-        yield figure("Correction weight of the cross loss", weights)
+        yield figure("Correction weight of the cross loss", weights, zero=True)
     yield from _validation_figures(epochs, domains)
 
 

@@ -149,6 +149,7 @@ def lines(
         axes.axhline(0, color=_INK, linewidth=0.8)
     axes.margins(y=0.08)
     axes.locator_params(axis="y", nbins=5)
+    axes.ticklabel_format(axis="y", useOffset=False)
     if labels:
         axes.set_xticks(positions, labels)
     else:
