@@ -83,7 +83,10 @@ def test_a_run_whose_settings_are_not_chosen_does_not_count(experiment, tmp_path
 
 def test_a_result_of_other_settings_is_refused(experiment, tmp_path):
     found = copy_of(experiment, tmp_path, settings={**experiment.plan.settings, "model.dropout": 0.77})
-    with pytest.raises(ConfigError, match="was made with other settings than the plan has now; choose another --out"):
+    with pytest.raises(
+        ConfigError,
+        match=r"settings than the plan has now \(model.dropout is .*, in the plan 0.77\); choose another --out",
+    ):
         found.results("small", "full")
 
 

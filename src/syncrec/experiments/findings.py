@@ -14,7 +14,7 @@ from syncrec.evaluation import EvaluationResult, load_result, result_path
 from syncrec.experiments.places import Places
 from syncrec.experiments.plan import Cell, Plan
 
-__all__ = ["Findings"]
+__all__ = ["Findings", "check_settings"]
 
 
 @dataclass
@@ -68,8 +68,7 @@ class Findings:
                 f"{label}; remove it, and give the command again"
             )
         wanted = self.plan.config(label, seed, self.chosen(dataset, label))
-        if with_later_settings(provenance.config) != wanted.model_dump(mode="json"):
-            raise ConfigError(f"{path}: was made with other settings than the plan has now; choose another --out")
+        check_settings(with_later_settings(provenance.config), wanted.model_dump(mode="json"), path)
         return result
 
     def baseline_result(self, dataset: str, label: str, path: Path) -> EvaluationResult:
@@ -168,6 +167,22 @@ class Findings:
 
         logs = RunDirectory.open(self.places.run(Cell(dataset, label, seed))).logs()
         return [record for log in logs for record in read_log(log)]
+
+
+def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: Path) -> None:
+    """See that `what` has the settings of the plan, both by section.
+
+    Raises:
+        ConfigError: it has others; the text names three of them at most.
+    """
+    if found == wanted:
+        return
+    pairs = (
+        (f"{name}.{key}", found.get(name, {}).get(key), v) for name, own in wanted.items() for key, v in own.items()
+    )
+    differs = [f"{key} is {old!r}, in the plan {new!r}" for key, old, new in pairs if old != new]
+    told = f" ({'; '.join(differs[:3])}{', ...' if len(differs) > 3 else ''})" if differs else ""
+    raise ConfigError(f"{what}: was made with other settings than the plan has now{told}; choose another --out")
 
 
 def _is_finished(run: Path) -> bool:

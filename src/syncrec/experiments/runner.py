@@ -14,7 +14,7 @@ from syncrec.config import Config, dump_toml, load_config, load_run_config, with
 from syncrec.data.dataset import Dataset
 from syncrec.errors import ArtifactError, ConfigError, LockedError
 from syncrec.evaluation import result_path
-from syncrec.experiments.findings import Findings
+from syncrec.experiments.findings import Findings, check_settings
 from syncrec.experiments.jobs import (
     Job,
     Outcome,
@@ -309,8 +309,8 @@ class Experiment(Findings):
         """Whether a run is finished; refuses one with other settings or of another dataset."""
         if not (run / "config.toml").exists():
             return False
-        if load_run_config(run / "config.toml") != config:
-            raise ConfigError(f"{run}: was made with other settings than the plan has now; choose another --out")
+        made = load_run_config(run / "config.toml")
+        check_settings(made.model_dump(mode="json"), config.model_dump(mode="json"), run)
         from syncrec.runs import RunDirectory
 
         opened = RunDirectory.open(run)
