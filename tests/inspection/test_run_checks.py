@@ -109,7 +109,12 @@ class TestResults:
             ({"dataset_checksum": "other"}, "is of another dataset"),
             ({"config": {}}, "is of other settings than config.toml"),
             (
-                {"split": "validation", "users": ["u"], "query_domains": [0], "answers": {}},
+                {
+                    "split": "validation",
+                    "users": ["u"],
+                    "query_domains": [0],
+                    "answers": {"cross": {"ranks": [1.0], "num_above": None}},
+                },
                 "has 1 queries, the validat",
             ),
             ({"fusion_weights": None}, "has other fusion weights than the checkpoint"),
