@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from paired_change import change_cells
 from syncrec.analysis.strata import WEEKS, weeks_after_training
 from syncrec.data.dataset import Dataset
 from syncrec.evaluation import EvaluationResult, load_result, metric_values
 from syncrec.evaluation.groups import choose_answer
 from syncrec.evaluation.metrics import MACRO
-from syncrec.stats import PairedSample, paired_bootstrap
 
 METRIC = "ndcg@10"
 EDGES = (0, *WEEKS, 1_000)
@@ -75,16 +75,10 @@ def main() -> None:
             if not mask.any():
                 continue
             strata = queries.domains[mask]
-            sample = PairedSample(values[0][:, mask], values[1][:, mask], queries.users[mask], strata)
-            change = paired_bootstrap(sample, seed=0).relative
-            means = [np.mean([side[:, mask][:, strata == s].mean() for s in np.unique(strata)]) for side in values]
             known = np.mean([is_known[mask][strata == s].mean() for s in np.unique(strata)])
             age = f"{low} to {high if high < EDGES[-1] else 'the end'}"
-            interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f} %"
-            print(
-                f"| {age} | {domain} | {mask.sum():,} | {known:.0%} | {means[1]:.4f} | {means[0]:.4f} "
-                f"| {100 * change.estimate:+.1f} % | {interval} |"
-            )
+            cells = change_cells(values[1][:, mask], values[0][:, mask], queries.users[mask], strata)
+            print(f"| {age} | {domain} | {mask.sum():,} | {known:.0%} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from paired_change import change_cells
 from syncrec.evaluation import EvaluationResult, load_result, metric_values
 from syncrec.evaluation.groups import choose_answer
 from syncrec.evaluation.metrics import MACRO
-from syncrec.stats import PairedSample, paired_bootstrap
 from syncrec.training.tracking import read_log
 
 METRIC = "ndcg@10"
@@ -57,16 +57,8 @@ def rows(experiment: Path, model: str, clean: str, noisy: str) -> Iterator[str]:
     for domain in [*dict.fromkeys(domains.tolist()), MACRO]:
         mask = np.ones(len(keys), dtype=bool) if domain == MACRO else domains == domain
         strata = np.unique(domains[mask], return_inverse=True)[1]
-        sample = PairedSample(with_noise[:, mask], without[:, mask], users[mask], strata)
-        change = paired_bootstrap(sample, seed=0).relative
-        means = [
-            np.mean([side[:, mask][:, strata == s].mean() for s in np.unique(strata)]) for side in (without, with_noise)
-        ]
-        interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f} %"
-        yield (
-            f"| {model} | {len(seeds)} | {domain} | {means[0]:.4f} | {means[1]:.4f} "
-            f"| {100 * change.estimate:+.1f} % | {interval} |"
-        )
+        cells = change_cells(without[:, mask], with_noise[:, mask], users[mask], strata)
+        yield f"| {model} | {len(seeds)} | {domain} | {cells} |"
 
 
 def weights(experiment: Path, model: str, noisy: str, noise: str) -> Iterator[str]:

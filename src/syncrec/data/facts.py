@@ -142,9 +142,8 @@ def _tally(dataset: Dataset) -> _Tally:
         domains, times = dataset.domain_of(chunk.items), chunk.times
         np.minimum.at(first, domains, times)
         np.maximum.at(last, domains, times)
-        same_user = chunk.users[1:] == chunk.users[:-1]
-        neighbours += int(same_user.sum())
-        tied += np.bincount(chunk.parts[1:][same_user & (times[1:] == times[:-1])], minlength=_PARTS)
+        neighbours += int(np.count_nonzero(chunk.users[1:] == chunk.users[:-1]))
+        tied += np.bincount(chunk.parts[1:][chunk.is_tied], minlength=_PARTS)
         whole_days += int(np.count_nonzero(times % _DAY_S == 0))
     if dataset.has_no_ties:
         tied[:] = 0

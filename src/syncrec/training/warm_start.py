@@ -26,6 +26,8 @@ from syncrec.runs import RunDirectory, TrainedModel
 
 __all__ = ["EarlierRun"]
 
+_Matches = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
 _ITEMS = "embedding.items.weight"
 _IS_KNOWN = "is_known"
 _MAY_DIFFER = {"dropout", "item_start", "sharded_items", "unknown_items"}
@@ -76,7 +78,7 @@ class EarlierRun:
 
     def num_known_items(self, dataset: Dataset) -> int:
         """How many items of `dataset` it has rows for."""
-        return len(_matches(self.dataset, dataset, 0, dataset.num_items)[0])
+        return int(np.count_nonzero(_matches(self.dataset, dataset)[0] < dataset.num_items))
 
     def give_weights(self, model: SequentialModel, dataset: Dataset, *, is_second: bool = False) -> None:
         """Let `model`, fresh and built for `dataset`, begin from this run; by all processes together.
@@ -87,52 +89,54 @@ class EarlierRun:
         old = {name: tensor.detach() for name, tensor in source.state_dict().items() if name != _IS_KNOWN}
         fresh = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         observed = {name: fresh[name] for name, _ in model.named_buffers() if name in fresh}
+        matches = _matches(self.dataset, dataset)
         if _IS_KNOWN in fresh:
-            observed[_IS_KNOWN] = self._known_items(source, fresh[_IS_KNOWN], dataset)
-        weights = {**old, **observed, _ITEMS: self._item_rows(source, model, fresh[_ITEMS], dataset)}
+            observed[_IS_KNOWN] = self._known_items(source, fresh[_IS_KNOWN], matches)
+        weights = {**old, **observed, _ITEMS: self._item_rows(source, model, fresh[_ITEMS], matches)}
         for name in _time_embeddings(model):
             edges, periods = f"{name}.edges", f"{name}.periods.weight"
             weights[periods] = _periods(old[periods], old[edges], fresh[edges])
         load_module(model, weights, str(self.path))
 
-    def _known_items(self, source: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
-        """The items of `dataset` that are known by its training events, `fresh` [I], or were to `source`."""
+    def _known_items(self, source: SequentialModel, fresh: Tensor, matches: _Matches) -> Tensor:
+        """The items that are known by the new training events, `fresh` [I], or were to `source`."""
         was_known = source.known_items
         if was_known is None:
             was_known = np.asarray(self.dataset.item_counts) > 0
-        here, there = _matches(self.dataset, dataset, 0, dataset.num_items)
+        here, there = matches
         items = there < self.dataset.num_items  # the rest are start tokens
         known = fresh.clone()
         known[torch.from_numpy(here[items])] |= torch.from_numpy(was_known[there[items]]).to(fresh.device)
         return known
 
     @torch.no_grad()
-    def _item_rows(self, source: SequentialModel, model: SequentialModel, fresh: Tensor, dataset: Dataset) -> Tensor:
-        """What this process holds of the table for `dataset`: known items and start tokens of `source`, others fresh.
+    def _item_rows(self, source: SequentialModel, model: SequentialModel, fresh: Tensor, matches: _Matches) -> Tensor:
+        """What this process holds of the new table: the rows that `source` has of items and start tokens, others fresh.
 
         Either table may be shared out over processes, so the rows are asked of their owners.
         """
         table = model.embedding.items
         start = table.start if isinstance(table, ShardedTable) else 0
-        here, there = _matches(self.dataset, dataset, start, start + len(fresh))
+        here, there = matches
+        is_held = (here >= start) & (here < start + len(fresh))
+        here, there = here[is_held], there[is_held]
         rows = fresh.clone()
         rows[torch.from_numpy(here - start)] = source.embedding.items(torch.from_numpy(there))
         return rows
 
 
-def _matches(old: Dataset, new: Dataset, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows of the table for `new`, from `start` to `stop` - 1, that the one for `old` has too, and their rows there.
+def _matches(old: Dataset, new: Dataset) -> _Matches:
+    """Rows of the table for `new` that the one for `old` has too, and their rows there.
 
     They are of items that both have, and of start tokens, which follow on the items.
     """
     pairs = [
         (first + place, int(old.item_offsets[number]) + found)
         for number, (table, first) in enumerate(zip(new.item_tables, new.item_offsets.tolist(), strict=False))
-        for place in range(max(0, start - first), min(len(table), stop - first))
+        for place in range(len(table))
         if (found := old.item_tables[number].find(table[place])) is not None
     ]
-    tokens = range(max(start, new.num_items), stop)
-    pairs += [(token, token - new.num_items + old.num_items) for token in tokens]
+    pairs += [(new.num_items + token, old.num_items + token) for token in range(new.num_domains + 1)]
     both = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 

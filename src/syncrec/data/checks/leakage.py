@@ -102,8 +102,7 @@ def check_ties_at_split(dataset: Dataset) -> Check:
         return _TIES_AT_SPLIT.found(0, num_targets(dataset))
     count = 0
     for chunk in chunks(dataset):
-        is_tied = (chunk.users[1:] == chunk.users[:-1]) & (chunk.times[1:] == chunk.times[:-1])
-        count += int(np.count_nonzero(is_tied & (chunk.parts[1:] > 0)))
+        count += int(np.count_nonzero(chunk.is_tied & (chunk.parts[1:] > 0)))
     return _TIES_AT_SPLIT.found(count, num_targets(dataset))
 
 
@@ -111,8 +110,7 @@ def check_ties_by_domain(dataset: Dataset) -> Check:
     """Neighbours of equal time in two domains of which one comes first nearly always; the total is of all such ties."""
     pairs = np.zeros((dataset.num_domains, dataset.num_domains), dtype=np.int64)
     for chunk in () if dataset.has_no_ties else chunks(dataset):
-        is_tied = (chunk.users[1:] == chunk.users[:-1]) & (chunk.times[1:] == chunk.times[:-1])
-        domains = dataset.domain_of(chunk.items)
+        domains, is_tied = dataset.domain_of(chunk.items), chunk.is_tied
         np.add.at(pairs, (domains[:-1][is_tied], domains[1:][is_tied]), 1)
     np.fill_diagonal(pairs, 0)
     both = pairs + pairs.T

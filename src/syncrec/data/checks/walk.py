@@ -59,6 +59,11 @@ class Chunk:
         """Place of each event in its user's history, from 0, [n]."""
         return np.arange(self.span.start, self.span.stop) - self._offsets[self.users]
 
+    @property
+    def is_tied(self) -> npt.NDArray[np.bool_]:
+        """Of each event but the first, whether it is of the user of the one before, and of the same time, [n - 1]."""
+        return np.asarray((self.users[1:] == self.users[:-1]) & (self.times[1:] == self.times[:-1]))
+
     def repeats(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Places [r] in the chunk of events whose user had the item before, and of the last event before each."""
         keys = self.users * np.int64(self.dataset.num_items) + self.items
